@@ -1,0 +1,64 @@
+"""Train, prune and prove smaller CNNs with NAM attention as the compression signal.
+
+Every command is a function here, and so are its parts; they are loaded when they are first used.
+
+    import namprune
+
+    plan, proof = namprune.prune_model(model, (3, 32, 32), ratio=0.3)
+    cost = namprune.complexity(model, (3, 32, 32))
+"""
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from namprune.data import build_data as build_data
+    from namprune.measure import accuracy as accuracy
+    from namprune.measure import complexity as complexity
+    from namprune.measure import interleaved_latency as interleaved_latency
+    from namprune.models import build_model as build_model
+    from namprune.pruning import PruningPlan as PruningPlan
+    from namprune.pruning import apply_plan as apply_plan
+    from namprune.pruning import prune_model as prune_model
+    from namprune.pruning import recalibrate as recalibrate
+    from namprune.recipe import Recipe as Recipe
+    from namprune.recipe import load_recipe as load_recipe
+    from namprune.runs import RunStore as RunStore
+    from namprune.stages.evaluate import evaluate as evaluate
+    from namprune.stages.prune import prune as prune
+    from namprune.stages.train import train as train
+    from namprune.training import fit as fit
+
+__version__ = metadata.version("namprune")
+
+_HOMES = {
+    "PruningPlan": "namprune.pruning",
+    "Recipe": "namprune.recipe",
+    "RunStore": "namprune.runs",
+    "accuracy": "namprune.measure",
+    "apply_plan": "namprune.pruning",
+    "build_data": "namprune.data",
+    "build_model": "namprune.models",
+    "complexity": "namprune.measure",
+    "evaluate": "namprune.stages.evaluate",
+    "fit": "namprune.training",
+    "interleaved_latency": "namprune.measure",
+    "load_recipe": "namprune.recipe",
+    "prune": "namprune.stages.prune",
+    "prune_model": "namprune.pruning",
+    "recalibrate": "namprune.pruning",
+    "train": "namprune.stages.train",
+}
+"""Where each public name lives, so that `import namprune` loads nothing but this."""
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

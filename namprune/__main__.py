@@ -1,0 +1,5 @@
+"""python -m namprune."""
+
+from namprune.cli import main
+
+main()

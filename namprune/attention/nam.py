@@ -1,0 +1,212 @@
+"""NAM, normalization-based attention (Liu et al., 2021), https://arxiv.org/abs/2111.12419.
+
+Channel part, γ and β of a BatchNorm of its own over the channels:
+
+    y = x * sigmoid(w * BN(x)),  w_c = |γ_c| / Σ|γ|
+
+Spatial part ("pixel normalization"), λ of a BatchNorm over the H*W positions, where each position is
+normalized over batch and channels; the weights are formed in the same way from |λ|.
+
+Where paper and published code differ: the paper's w has no absolute value and its formulas leave out the product
+with x; the code has both, and so has this module. The code detaches w. With `scale="mean"` the weights are
+C times larger (mean 1 instead of 1/C), so that the gate leaves the neighbourhood of 0.5.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from namprune.attention.contract import Attention
+
+Part = Literal["channel", "spatial", "both"]
+Scale = Literal["sum", "mean"]
+
+
+def normalized_factors(factors: Tensor, *, scale: Scale = "sum") -> Tensor:
+    """|v| / Σ|v|, or |v| / mean|v| for `scale="mean"`. (C,) -> (C,). All zeros give zeros, not NaN."""
+    magnitude = factors.abs()
+    total = magnitude.sum() if scale == "sum" else magnitude.mean()
+    # Not the smallest number itself: 1 / total must not overflow, or an all-zero gradient becomes inf * 0.
+    return magnitude / total.clamp_min(torch.finfo(magnitude.dtype).tiny ** 0.5)
+
+
+def _widened(x: Tensor) -> Tensor:
+    # With w about 1/C the gate differs from 0.5 by less than a bf16 step: it needs float32.
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class _Gate(nn.Module):
+    """BatchNorm whose affine output is weighted by its own normalized factors, through a sigmoid."""
+
+    def __init__(self, bn: nn.BatchNorm1d | nn.BatchNorm2d, *, scale: Scale, detach: bool) -> None:
+        super().__init__()
+        self.bn = bn
+        self.scale: Scale = scale
+        self.detach = detach
+
+    @property
+    def factors(self) -> nn.Parameter:
+        """The scale factors themselves."""
+        factors: nn.Parameter = self.bn.weight
+        return factors
+
+    def importance(self) -> Tensor:
+        """w, the normalized factors."""
+        weight = self.bn.weight.detach() if self.detach else self.bn.weight
+        return normalized_factors(weight, scale=self.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """sigmoid(w * BN(x)) for x normalized along dimension 1."""
+        bn, w = self.bn, self.importance()
+        # w is folded into the affine part: one pass over x instead of two.
+        scores = F.batch_norm(
+            x,
+            bn.running_mean,
+            bn.running_var,
+            weight=w * bn.weight,
+            bias=w * bn.bias,
+            training=bn.training,
+            momentum=bn.momentum if bn.momentum is not None else 0.0,
+            eps=bn.eps,
+        )
+        return torch.sigmoid(scores)
+
+
+class NAMChannel(Attention):
+    """Channel gate: y = x * sigmoid(w * BN(x)) with w = |γ| / Σ|γ|. A factor of zero gives a gate of 0.5."""
+
+    def __init__(self, channels: int, *, scale: Scale = "sum", detach: bool = True) -> None:
+        super().__init__()
+        self.gate = _Gate(nn.BatchNorm2d(channels), scale=scale, detach=detach)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.gamma.numel()
+
+    @property
+    def gamma(self) -> nn.Parameter:
+        """Scale factors γ, (C,)."""
+        return self.gate.factors
+
+    def attend(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W); the gate is computed in at least float32 whatever the dtype of x."""
+        wide = _widened(x)
+        gated: Tensor = wide * self.gate(wide)
+        return gated.to(x.dtype)
+
+    @torch.no_grad()
+    def prune(self, keep: Tensor) -> None:
+        """Keep the channels `keep`.
+
+        The normaliser Σ|γ| shrinks with the channels, which would change every kept gate. w does not change when
+        all γ are multiplied by one number, so the kept γ and β take up the ratio of the normalisers instead.
+        """
+        bn = self.gate.bn
+        before = self.gate.importance()[keep]
+        for name in ("weight", "bias"):
+            parameter = getattr(bn, name)
+            setattr(bn, name, nn.Parameter(parameter[keep].clone(), requires_grad=parameter.requires_grad))
+        for name in ("running_mean", "running_var"):
+            setattr(bn, name, getattr(bn, name)[keep].clone())
+        bn.num_features = keep.numel()
+        after = self.gate.importance()
+        # Equal for every channel but for rounding; where all kept factors are zero both gates are 0.5 anyway.
+        ratio = before.sum() / after.sum() if after.sum() > 0 else before.new_ones(())
+        bn.weight.mul_(ratio)
+        bn.bias.mul_(ratio)
+
+    def macs(self, x: Tensor) -> int:
+        """The folded affine and the product with x: two per element."""
+        return 2 * x.numel()
+
+
+class NAMSpatial(Attention):
+    """Pixel gate: the channel gate's formula with positions in the place of channels. Fixes height and width."""
+
+    def __init__(self, channels: int, size: tuple[int, int], *, scale: Scale = "sum", detach: bool = True) -> None:
+        super().__init__()
+        height, width = size
+        self.size = size
+        self.gate = _Gate(nn.BatchNorm1d(height * width), scale=scale, detach=detach)
+        # The gate has nothing per channel, so a buffer of no bytes carries the count through files and cuts.
+        self.register_buffer("channel_marks", torch.zeros(channels, 0))
+        self.channel_marks: Tensor
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return len(self.channel_marks)
+
+    @property
+    def lambda_(self) -> nn.Parameter:
+        """Scale factors λ, (H * W,)."""
+        return self.gate.factors
+
+    def attend(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W).
+
+        Raises:
+            ValueError: x has another height or width than the λ were made for.
+        """
+        n, c, h, w = x.shape
+        if (h, w) != self.size:
+            raise ValueError(
+                f"spatial NAM was built for {self.size[0]}x{self.size[1]} feature maps and got {h}x{w}; "
+                "build the model for this input size, or use the channel part alone"
+            )
+        wide = _widened(x)
+        gate: Tensor = self.gate(wide.reshape(n * c, h * w))
+        return (wide * gate.view_as(wide)).to(x.dtype)
+
+    def prune(self, keep: Tensor) -> None:
+        """Keep the channels `keep`. λ belongs to positions: no factor goes with a channel."""
+        self.channel_marks = self.channel_marks[keep]
+
+    def macs(self, x: Tensor) -> int:
+        """The folded affine and the product with x: two per element."""
+        return 2 * x.numel()
+
+
+class NAM(Attention):
+    """Channel gate, then spatial gate (in CBAM's order, as the authors state), or one of them alone."""
+
+    def __init__(
+        self,
+        channels: int,
+        size: tuple[int, int],
+        *,
+        part: Part = "channel",
+        scale: Scale = "sum",
+        detach: bool = True,
+    ) -> None:
+        super().__init__()
+        self.channel = NAMChannel(channels, scale=scale, detach=detach) if part != "spatial" else None
+        self.spatial = NAMSpatial(channels, size, scale=scale, detach=detach) if part != "channel" else None
+
+    @property
+    def parts(self) -> tuple[Attention, ...]:
+        """The gates in the order of their application."""
+        return tuple(part for part in (self.channel, self.spatial) if part is not None)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.parts[0].channels
+
+    def attend(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W)."""
+        for part in self.parts:
+            x = part.attend(x)
+        return x
+
+    def prune(self, keep: Tensor) -> None:
+        """Keep the channels `keep` in each part."""
+        for part in self.parts:
+            part.prune(keep)
+
+    def macs(self, x: Tensor) -> int:
+        """Of the parts together."""
+        return sum(part.macs(x) for part in self.parts)

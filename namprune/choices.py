@@ -1,0 +1,44 @@
+"""The names that a recipe may use. Torch-free: a wrong name is refused without loading it.
+
+Each `Literal` equals the keys of the registry that implements it; `tests/test_architecture.py` holds them together.
+"""
+
+from typing import Literal
+
+ModelName = Literal[
+    "mobilenetv2",
+    "resnet20",
+    "resnet32",
+    "resnet56",
+    "resnet110",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+]
+"""Networks in `namprune.models.MODELS`."""
+
+Stem = Literal["cifar", "imagenet"]
+"""First layers: full resolution for small pictures, or downsampled at once for large ones."""
+
+AttentionName = Literal["none", "nam"]
+"""Attention modules in `namprune.attention.ATTENTIONS`, and none."""
+
+Placement = Literal["block", "interior", "both"]
+"""`block`: after the last BN of a block, before the residual add. `interior`: on the channels inside it."""
+
+DataName = Literal["digits", "cifar10", "cifar100", "imagefolder"]
+"""Data sets in `namprune.data.DATASETS`."""
+
+OptimizerName = Literal["sgd", "adamw"]
+ScheduleName = Literal["constant", "step", "cosine", "onecycle"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+FactorSet = Literal["nam", "bn", "all"]
+"""Scale factors that the L1 penalty acts on."""
+
+CriterionName = Literal["nam", "bn", "l1", "l2", "random"]
+"""Channel importances in `namprune.pruning.IMPORTANCES`."""
+
+Scope = Literal["global", "local"]
+"""`global`: one ranking over all layers. `local`: the same share of every layer."""

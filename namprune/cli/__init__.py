@@ -1,0 +1,63 @@
+"""The command line: parses, calls one stage, prints its result. Torch is loaded inside commands."""
+
+import io
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from namprune import console
+from namprune.cli.evaluate import evaluate_command
+from namprune.cli.prune import prune_command
+from namprune.cli.recipes import recipes_app
+from namprune.cli.report import report_command
+from namprune.cli.runs import runs_app
+from namprune.cli.train import train_command
+from namprune.errors import NampruneError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app.command("train")(train_command)
+app.command("prune")(prune_command)
+app.command("evaluate")(evaluate_command)
+app.command("report")(report_command)
+app.add_typer(runs_app, name="runs")
+app.add_typer(recipes_app, name="recipes")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        console.output(f"namprune {version('namprune')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Train, prune and prove smaller CNNs, with NAM attention as the compression signal."""
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0, 2 (the user's fault), 1 (ours), 130 (interrupted)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without ± is no reason to fail
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except NampruneError as error:
+        console.error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader left; what remains in the buffer must not complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

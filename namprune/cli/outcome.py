@@ -1,0 +1,48 @@
+"""How train and prune present the run that they made."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+from namprune import console
+from namprune.cli.options import RUNS
+from namprune.result import Measurement, RunResult
+from namprune.table import MISSING, Table, percent, quantity, times
+
+
+def show_outcome(result: RunResult, *, runs: Path, as_json: bool) -> None:
+    """The run's numbers on stdout, stage by stage."""
+    if as_json:
+        console.print_json({"path": str(runs / result.name), **dataclasses.asdict(result)})
+        return
+    console.show(stages_table(result, title=f"{runs / result.name}: {result.model} on {result.data}"))
+
+
+def stages_table(result: RunResult, *, title: str) -> Table:
+    """Accuracy and cost at each stage, and what the network takes on this device beside its parent."""
+    rows = tuple(_stage(stage) for stage in result.stages)
+    timings = tuple(
+        f"latency, batch {pair.pruned.batch}: {quantity(pair.pruned.median, 's')}, "
+        f"{times(pair.pruned.median / pair.dense.median)} of dense ({quantity(pair.dense.median, 's')})"
+        for pair in result.latency
+    )
+    columns = ("Stage", "Test top-1 %", "Val top-1 %", "MACs", "Params", "Bytes")
+    return Table(title, columns=columns, rows=rows, notes=timings)
+
+
+def suggest(arguments: str, *, runs: Path) -> None:
+    """The next useful command, on stderr."""
+    where = "" if runs == RUNS else f" --runs {shlex.quote(str(runs))}"
+    console.message(f"next: namprune {arguments}{where}")
+
+
+def _stage(stage: Measurement) -> tuple[str, ...]:
+    cost = stage.complexity
+    return (
+        stage.stage,
+        percent(stage.test.top1) if stage.test else MISSING,
+        percent(stage.val.top1),
+        quantity(cost.macs),
+        quantity(cost.params),
+        quantity(cost.bytes, "B"),
+    )

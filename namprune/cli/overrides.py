@@ -1,0 +1,48 @@
+"""Options that stand for recipe keys: they go through the recipe's own checker, and faults name the option."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from namprune.errors import RecipeError
+
+if TYPE_CHECKING:
+    from namprune.recipe import Recipe
+
+KEYS = {
+    "--data": "data.root",
+    "--device": "runtime.device",
+    "--ratio": "prune.ratio",
+    "--criterion": "prune.criterion",
+    "--scope": "prune.scope",
+    "--round-to": "prune.round_to",
+}
+"""The recipe key that each option sets."""
+
+
+def resolve(source: str, *, sets: Sequence[str] | None, options: Mapping[str, object]) -> "Recipe":
+    """The recipe at `source` under `--set` and the options that were given; an option outranks a `--set`.
+
+    Raises:
+        RecipeError: the recipe or a value does not hold.
+    """
+    from namprune.recipe import load_recipe
+
+    # JSON quotes a text so that YAML reads it as that text, whatever it looks like
+    given = {
+        option: f"{KEYS[option]}={json.dumps(value, ensure_ascii=False)}"
+        for option, value in options.items()
+        if value is not None
+    }
+    try:
+        return load_recipe(source, overrides=(*(sets or ()), *given.values()))
+    except RecipeError as error:
+        faults = tuple(_in_words_of_options(fault, given) for fault in error.faults)
+        raise RecipeError(source, faults, hint=error.hint) from error
+
+
+def _in_words_of_options(fault: str, given: Mapping[str, str]) -> str:
+    for option, override in given.items():
+        value = override.partition("=")[2]
+        fault = fault.replace(f"--set {override}:", f"{option} {value}:")
+    return fault

@@ -1,0 +1,62 @@
+"""namprune prune: a run becomes a smaller one."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from namprune import console
+from namprune.choices import CriterionName, Scope
+from namprune.cli.options import RUNS, AsJson, DataRoot, Device, NewName, Runs, Sets
+from namprune.cli.outcome import show_outcome, suggest
+from namprune.cli.overrides import resolve
+from namprune.runs import RunFolder, RunStore
+
+
+def prune_command(
+    run: Annotated[str | None, typer.Argument(help="The run to prune; default: the newest trained one.")] = None,
+    *,
+    ratio: Annotated[float | None, typer.Option(help="Share of the channels to remove, in (0, 1).")] = None,
+    criterion: Annotated[CriterionName | None, typer.Option(help="What ranks the channels.")] = None,
+    scope: Annotated[Scope | None, typer.Option(help="One ranking over all layers, or one for each.")] = None,
+    round_to: Annotated[int | None, typer.Option(help="Keep multiples of this many channels.")] = None,
+    sets: Sets = None,
+    data: DataRoot = None,
+    device: Device = None,
+    name: NewName = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")] = False,
+    runs: Runs = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Remove channels from a trained network and fine-tune it, by the recipe of its run."""
+    store = RunStore(runs)
+    if name is not None:
+        store.unused(name)  # said before torch is loaded
+    parent = store.open(run) if run else _newest(store)
+    options = {
+        "--ratio": ratio,
+        "--criterion": criterion,
+        "--scope": scope,
+        "--round-to": round_to,
+        "--data": data,
+        "--device": device,
+    }
+    recipe = resolve(str(parent.recipe), sets=sets, options=options)
+    from namprune.stages.prune import plan, prune
+
+    if dry_run:
+        planned = plan(parent, recipe)
+        if as_json:
+            console.print_json(json.loads(planned.to_json()))
+        else:
+            console.show(planned.to_table())
+        return
+    result = prune(parent, recipe, store=store, name=name)
+    show_outcome(result, runs=runs, as_json=as_json)
+    suggest("report", runs=runs)
+
+
+def _newest(store: RunStore) -> RunFolder:
+    newest = store.newest(kind="train")
+    console.message(f"pruning {newest.path}, the newest trained run")
+    return newest

@@ -1,0 +1,116 @@
+"""namprune runs: what is in the folder of runs."""
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from namprune import console
+from namprune.cli.options import RUNS, AsJson, Runs
+from namprune.cli.outcome import stages_table
+from namprune.result import RunResult
+from namprune.runs import RunFolder, RunStore
+from namprune.table import MISSING, Table, percent, quantity
+
+runs_app = typer.Typer(help="List the runs, or show one.", invoke_without_command=True)
+
+
+@runs_app.callback()
+def list_command(context: typer.Context, *, runs: Runs = RUNS, as_json: AsJson = False) -> None:
+    """List the runs, or show one."""
+    if context.invoked_subcommand:
+        if as_json or runs != RUNS:
+            raise typer.BadParameter(f"options go after {context.invoked_subcommand}")
+        return
+    folders = RunStore(runs).folders()
+    if as_json:
+        console.print_json({"runs": [_summary(folder) for folder in folders]})
+    elif folders:
+        console.show(_listing(runs_name=str(runs), folders=folders))
+    else:
+        console.message(f"no runs in {runs}; `namprune train --recipe quickstart` makes one")
+
+
+@runs_app.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(help="Name of the run.")], *, runs: Runs = RUNS, as_json: AsJson = False
+) -> None:
+    """Show one run, after its files were checked against their digests."""
+    folder = RunStore(runs).open(name)
+    folder.verify()
+    result = folder.result()
+    if as_json:
+        console.print_json({"path": str(folder.path), **dataclasses.asdict(result)})
+        return
+    console.show(_particulars(result))
+    console.show(stages_table(result, title="Stages"))
+
+
+def _summary(folder: RunFolder) -> dict[str, object]:
+    result = folder.result() if folder.state() == "finished" else None
+    final = result.final if result else None
+    return {
+        "name": folder.name,
+        "state": folder.state(),
+        "problem": folder.problem(),
+        "kind": result.kind if result else None,
+        "parent": result.parent if result else None,
+        "created": result.created if result else None,
+        "data": result.data if result else None,
+        "model": result.model if result else None,
+        "attention": result.attention if result else None,
+        "test_top1": final.test.top1 if final and final.test else None,
+        "macs": final.complexity.macs if final else None,
+    }
+
+
+def _listing(*, runs_name: str, folders: tuple[RunFolder, ...]) -> Table:
+    columns = ("Run", "State", "Kind", "Parent", "Data", "Model", "Attention", "Created", "Test top-1 %", "MACs")
+    rows, notes = [], []
+    for folder in folders:
+        problem = folder.problem()
+        if problem is None:
+            rows.append(_finished(folder.result()))
+        else:
+            rows.append((folder.name, folder.state(), *[MISSING] * (len(columns) - 2)))
+            notes.append(problem)
+    return Table(f"Runs in {runs_name}", columns=columns, rows=tuple(rows), text_columns=8, notes=tuple(notes))
+
+
+def _finished(result: RunResult) -> tuple[str, ...]:
+    test = result.final.test
+    return (
+        result.name,
+        "finished",
+        result.kind,
+        result.parent or MISSING,
+        result.data,
+        result.model,
+        result.attention,
+        result.created,
+        percent(test.top1 if test else None),
+        quantity(result.final.complexity.macs),
+    )
+
+
+def _particulars(result: RunResult) -> Table:
+    cut = result.cut
+    pairs = {
+        "kind": result.kind,
+        "created": result.created,
+        "parent": result.parent or MISSING,
+        "dense ancestor": result.dense or MISSING,
+        "network": f"{result.model}, attention {result.attention}",
+        "data": f"{result.data}, {len(result.classes)} classes, {'x'.join(map(str, result.input_shape))}",
+        "seed": str(result.seed),
+        "epochs": f"{result.epochs} in {result.seconds:.1f} s, {result.images_per_second:,.0f} pictures/s",
+        "cut": f"{cut.ratio:g} {cut.criterion} {cut.scope}" if cut else MISSING,
+        "channels": f"{cut.channels_before} to {cut.channels_after}" if cut else MISSING,
+        "left alone": "; ".join(f"{layer} ({why})" for layer, why in cut.skipped.items()) if cut else MISSING,
+        "device": f"{result.environment.device}, {result.environment.threads} threads",
+        "versions": ", ".join(f"{name} {version}" for name, version in result.environment.versions.items()),
+        "recipe digest": result.recipe_digest,
+        "data digest": result.data_digest,
+        "files": f"{len(result.files)}, as the run wrote them",
+    }
+    return Table(f"Run {result.name}", columns=("", ""), rows=tuple(pairs.items()), text_columns=2)

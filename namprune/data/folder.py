@@ -1,0 +1,101 @@
+"""Folders of pictures, one folder per class: found, checked and decoded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from namprune.data.decode import MAX_PIXELS, decode_all, open_rgb
+from namprune.errors import DataError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+LAYOUT = "train/<class>/*.jpg and test/<class>/*.jpg (or val/ in its place)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Files of one split, by class and then by name, and their labels, int64 (N,)."""
+
+    files: tuple[Path, ...]
+    labels: Tensor
+
+    def take(self, index: Tensor) -> "Listing":
+        """The files at `index`."""
+        return Listing(files=tuple(self.files[i] for i in index.tolist()), labels=self.labels[index])
+
+
+def list_splits(root: Path) -> tuple[dict[str, Listing], tuple[str, ...]]:
+    """The splits train, val and test of a root, as far as they are there, and the class names.
+
+    Raises:
+        DataError: no train, neither val nor test, fewer than two classes, classes that differ between the
+            splits, or a class without pictures.
+    """
+    present = [split for split in ("train", "val", "test") if (root / split).is_dir()]
+    if "train" not in present or len(present) < 2:
+        lacking = "train/" if "train" not in present else "val/ or test/"
+        raise DataError(
+            f"imagefolder {root}: no folder {lacking} there",
+            hint=f"the folder must hold {LAYOUT}; name it with --data PATH",
+        )
+    classes = _classes(root / "train")
+    if len(classes) < 2:
+        raise DataError(
+            f"{root / 'train'}: {len(classes)} class folders, at least 2 are needed",
+            hint=f"the folder must hold {LAYOUT}",
+        )
+    for split in present[1:]:
+        if differing := sorted(set(classes) ^ set(_classes(root / split))):
+            side = "train" if differing[0] in classes else split
+            raise DataError(
+                f"{root}: class folders of train and {split} differ: {differing[0]!r} is in {side} alone"
+                + (f", {len(differing) - 1} more differ" if len(differing) > 1 else ""),
+                hint="give both the same class folders",
+            )
+    return {split: _list(root / split, classes) for split in present}, classes
+
+
+def decode_files(files: Sequence[Path], *, side: int, threads: int) -> Tensor:
+    """Decode, bring the shorter side to `side` (antialiased), cut the centre: uint8 (N, side, side, 3).
+
+    Raises:
+        DataError: naming the files that cannot be read.
+    """
+    from torchvision.transforms.v2 import functional
+
+    def decode(i: int) -> NDArray[np.uint8]:
+        picture = open_rgb(files[i], formats=FORMATS)
+        if max(picture.size) * side**2 > MAX_PIXELS * min(picture.size):
+            raise ValueError(f"{picture.width}x{picture.height} pixels, too long and thin to be resized")
+        picture = functional.resize(picture, [side], antialias=True)
+        return np.asarray(functional.center_crop(picture, [side, side]))
+
+    return decode_all(decode, [str(file) for file in files], side=side, threads=threads)
+
+
+def _classes(split: Path) -> tuple[str, ...]:
+    return tuple(sorted(entry.name for entry in _visible(split) if entry.is_dir()))
+
+
+def _list(split: Path, classes: tuple[str, ...]) -> Listing:
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = sorted(file for file in _visible(split / name) if file.suffix.lower() in SUFFIXES)
+        if not found:
+            raise DataError(
+                f"{split / name}: no pictures in this class folder",
+                hint=f"put {', '.join(sorted(SUFFIXES))} files there, or remove the class from every split",
+            )
+        files += found
+        labels += [label] * len(found)
+    return Listing(files=tuple(files), labels=torch.tensor(labels, dtype=torch.int64))
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]

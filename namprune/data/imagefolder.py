@@ -1,0 +1,115 @@
+"""One's own pictures: folders train, val and test with one folder per class."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+
+from namprune.data.decode import cores
+from namprune.data.folder import Listing, decode_files, list_splits
+from namprune.data.images import Data
+from namprune.data.normalize import Normalize
+from namprune.data.resident import Pictures, resident_data
+from namprune.data.split import hold_out, limited
+from namprune.data.streamed import StreamedImages
+from namprune.recipe.schema import DataSection
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet, in [0, 1]."""
+
+IMAGE_SIZE = 224
+
+MEMORY_SHARE = 0.25
+"""Of the free memory, what decoded pictures may take; a bigger folder is streamed."""
+
+
+def build_imagefolder(section: DataSection, *, device: torch.device) -> Data:
+    """Pictures of shape (3, image_size, image_size), in memory where they fit."""
+    return load_imagefolder(
+        Path(section.root or "data/imagefolder"),
+        side=section.image_size or IMAGE_SIZE,
+        limit=section.limit,
+        val_fraction=section.val_fraction,
+        pad=section.pad,
+        flip=section.flip,
+        device=device,
+    )
+
+
+def load_imagefolder(
+    root: Path,
+    *,
+    side: int,
+    limit: int | None,
+    val_fraction: float,
+    pad: int,
+    flip: bool,
+    device: torch.device,
+    resident: bool | None = None,
+    workers: int | None = None,
+) -> Data:
+    """Pictures under `root`. If only one of val and test exists, it is the test set; val is split off train.
+
+    `resident`: whether they are kept in memory; by default if they fit. `workers`: processes that stream.
+
+    Raises:
+        DataError: a layout that does not hold, or (in memory) a picture that cannot be read.
+    """
+    found, classes = list_splits(root)
+    label = root.resolve().name
+    splits = _divide(found, classes, limit=limit, val_fraction=val_fraction)
+    if resident is None:
+        pictures = sum(len(part.files) for part in splits.values())
+        resident = pictures * 3 * (side + 2 * pad) ** 2 <= MEMORY_SHARE * _free_bytes(device)
+    if resident:
+        decoded = {
+            name: Pictures(pixels=decode_files(part.files, side=side, threads=cores()), labels=part.labels)
+            for name, part in splits.items()
+        }
+        return resident_data(
+            **decoded, label=label, classes=classes, mean=MEAN, std=STD, pad=pad, flip=flip, device=device
+        )
+    normalize = Normalize(MEAN, STD, device=device)
+    streams = {
+        name: StreamedImages(
+            part.files,
+            part.labels,
+            side=side,
+            normalize=normalize,
+            pad=pad if name == "train" else 0,
+            flip=flip and name == "train",
+            device=device,
+            workers=cores() if workers is None else workers,
+        )
+        for name, part in splits.items()
+    }
+    return Data(**streams, label=label, classes=classes, input_shape=(3, side, side), digest=_digest(root, splits))
+
+
+def _divide(
+    found: dict[str, Listing], classes: tuple[str, ...], *, limit: int | None, val_fraction: float
+) -> dict[str, Listing]:
+    """Training, validation and test files, whichever of them have folders of their own."""
+    parts = {name: part.take(limited(part.labels, limit)) for name, part in found.items()}
+    if len(parts) == 3:
+        return parts
+    train, test = parts.values()
+    kept, held = hold_out(train.labels, fraction=val_fraction, classes=classes, purpose="val")
+    return {"train": train.take(kept), "val": train.take(held), "test": test}
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Memory free for decoded pictures: they pass through main memory on their way to a GPU."""
+    free = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
+    main = os.sysconf(free) * os.sysconf("SC_PAGE_SIZE")
+    return min(main, torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else main
+
+
+def _digest(root: Path, splits: dict[str, Listing]) -> str:
+    """SHA-256 over split, relative name, size and label of each file."""
+    digest = hashlib.sha256()
+    for name, part in splits.items():
+        for file, label in zip(part.files, part.labels.tolist(), strict=True):
+            digest.update(f"{name} {file.relative_to(root)} {file.stat().st_size} {label}\n".encode())
+    return digest.hexdigest()

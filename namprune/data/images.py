@@ -1,0 +1,42 @@
+"""The contract of a data source: labelled pictures that come in normalized batches on the training device."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from torch import Tensor
+
+Batch: TypeAlias = tuple[Tensor, Tensor]
+"""Normalized pictures, float32 (N, C, H, W) in channels_last memory format, and labels, int64 (N,)."""
+
+
+class Images(Protocol):
+    """One split of a data set, wherever its pictures live."""
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        ...
+
+    def shuffled(self, *, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
+        """Full batches in random order, augmented; order and augmentation depend on (seed, epoch) alone."""
+        ...
+
+    def ordered(self, *, batch_size: int) -> Iterator[Batch]:
+        """Every picture once, in order, not augmented; the last batch may be smaller."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A data set, ready to train on. `test` is for the end of a run alone."""
+
+    train: Images
+    val: Images
+    test: Images
+    label: str
+    """Name to print beside results, such as `CIFAR-10 (JPEG)`."""
+    classes: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    """Channels, height, width."""
+    digest: str
+    """SHA-256 over pictures, labels and split (of a streamed folder: over names, sizes and labels)."""

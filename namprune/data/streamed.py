@@ -1,0 +1,100 @@
+"""Pictures of a folder too big for the memory of the device: decoded by worker processes, batch by batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from namprune.data.augment import crop, draw_epoch
+from namprune.data.folder import decode_files
+from namprune.data.images import Batch
+from namprune.data.normalize import Normalize
+from namprune.errors import DataError
+
+
+class StreamedImages:
+    """One split, read from its files each time; its batches equal those of `ResidentImages` to the bit.
+
+    Workers only decode; crop, mirroring and normalisation run on the device. One iteration at a time.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        labels: Tensor,
+        *,
+        side: int,
+        normalize: Normalize,
+        pad: int,
+        flip: bool,
+        device: torch.device,
+        workers: int,
+    ) -> None:
+        self.pad, self.flip, self.normalize, self.device = pad, flip, normalize, device
+        self.labels = labels.to(device)
+        self.batches: list[list[int]] = []  # of the present iteration, read by the loader as it starts one
+        self.loader: DataLoader[Tensor | DataError] = DataLoader(
+            _Decoder(files, side),
+            sampler=self.batches,
+            batch_size=None,
+            num_workers=workers,
+            generator=torch.Generator(),  # or every epoch would take a number from the global one
+            pin_memory=device.type == "cuda",
+            persistent_workers=workers > 0,
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def shuffled(self, *, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
+        """Full batches in random order, augmented.
+
+        Raises:
+            DataError: fewer pictures than `batch_size`, or a picture that cannot be read.
+        """
+        drawn = draw_epoch(len(self), pad=self.pad, flip=self.flip, batch_size=batch_size, seed=seed, epoch=epoch)
+        order = [draws.picture.tolist() for draws in drawn.batches(batch_size)]
+        place = torch.arange(batch_size, device=self.device)
+        parts = drawn.to(self.device).batches(batch_size)
+        for pixels, draws in zip(self._decoded(order), parts, strict=True):
+            padded = functional.pad(pixels, (0, 0, self.pad, self.pad, self.pad, self.pad))
+            cropped = crop(padded, replace(draws, picture=place), pad=self.pad)
+            yield self.normalize(cropped), self.labels[draws.picture]
+
+    def ordered(self, *, batch_size: int) -> Iterator[Batch]:
+        """Every picture once, in order, not augmented.
+
+        Raises:
+            DataError: a picture that cannot be read.
+        """
+        order = [part.tolist() for part in torch.split(torch.arange(len(self)), batch_size)]
+        for pixels, labels in zip(self._decoded(order), torch.split(self.labels, batch_size), strict=True):
+            yield self.normalize(pixels), labels
+
+    def _decoded(self, order: list[list[int]]) -> Iterator[Tensor]:
+        """The pictures of each batch, uint8 (B, H, W, 3), on the device."""
+        self.batches[:] = order
+        for pixels in self.loader:
+            if isinstance(pixels, DataError):
+                # A new one: a frame that holds the exception it raises is a cycle, and workers that are
+                # left to the garbage collector take five seconds each to end.
+                raise DataError(pixels.message, hint=pixels.hint)
+            yield pixels.to(self.device, non_blocking=True)
+
+
+class _Decoder(Dataset[Tensor | DataError]):
+    """Whole batches by the numbers of their pictures: uint8 (B, H, W, 3), or what is wrong with one."""
+
+    def __init__(self, files: Sequence[Path], side: int) -> None:
+        self.files, self.side = files, side
+
+    def __getitem__(self, indices: list[int]) -> Tensor | DataError:
+        # A fault is returned: raised in a worker, it would arrive with the worker's traceback as its message.
+        try:
+            return decode_files([self.files[i] for i in indices], side=self.side, threads=1)
+        except DataError as error:
+            return error

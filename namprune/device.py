@@ -1,0 +1,62 @@
+"""Where tensors live and in which precision they are computed."""
+
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from importlib import metadata
+
+import torch
+
+from namprune.choices import Precision
+from namprune.errors import UserError
+from namprune.result import Environment
+
+PACKAGES = ("namprune", "torch", "torchvision", "torch-pruning", "thop")
+"""Whose versions a result names."""
+
+
+def pick_device(name: str) -> torch.device:
+    """The device a recipe names; `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        UserError: the device is not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present[device.type]:
+        raise UserError(f"runtime.device: {name} is not on this machine", hint="use auto or cpu")
+    return device
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """bf16 autocast where the precision asks for it; `auto` does on CUDA alone."""
+    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def describe_environment(device: torch.device) -> Environment:
+    """Device, threads and versions, for the record of a run."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    versions = {package: metadata.version(package) for package in PACKAGES}
+    return Environment(
+        device=f"{device.type}: {name}",
+        threads=torch.get_num_threads(),
+        python=platform.python_version(),
+        versions=versions,
+    )
+
+
+def _processor() -> str:
+    """The processor's marketing name; Linux keeps it where Python does not look."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as info:  # noqa: PTH123 - a device file, not a path of ours
+            names = (line.split(":", 1)[1].strip() for line in info if line.startswith("model name"))
+            return next(names, platform.machine())
+    except OSError:
+        return platform.processor() or platform.machine()

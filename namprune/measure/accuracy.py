@@ -1,0 +1,34 @@
+"""Accuracy and loss over batches, summed on the device and read once."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from namprune.choices import Precision
+from namprune.device import autocast
+from namprune.result import Accuracy
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, precision: Precision = "fp32") -> Accuracy:
+    """Top-1, top-5 and mean cross-entropy of a network in eval mode; its mode is restored.
+
+    With fewer than five classes top-5 is over all of them.
+    """
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    images = 0
+    sums = torch.zeros(3, dtype=torch.float64, device=device)  # top-1, top-5, loss
+    for x, y in batches:
+        with autocast(precision, device):
+            logits = model(x).float()  # (N, classes)
+        hits = logits.topk(min(5, logits.shape[1])).indices == y[:, None]  # (N, 5)
+        loss = F.cross_entropy(logits, y, reduction="sum")
+        sums += torch.stack([hits[:, 0].sum(), hits.sum(), loss.double()]).double()
+        images += len(y)
+    model.train(training)
+    top1, top5, loss_sum = (sums / images).tolist()
+    return Accuracy(top1=top1, top5=top5, loss=loss_sum, images=images)

@@ -1,0 +1,20 @@
+"""Ranking, planning, removal and repair."""
+
+from namprune.pruning.apply import apply_plan, prune_model
+from namprune.pruning.graph import ChannelGraph, ChannelGroup
+from namprune.pruning.importance import IMPORTANCES
+from namprune.pruning.plan import GroupCut, PruningPlan, compose, make_plan
+from namprune.pruning.repair import recalibrate
+
+__all__ = [
+    "IMPORTANCES",
+    "ChannelGraph",
+    "ChannelGroup",
+    "GroupCut",
+    "PruningPlan",
+    "apply_plan",
+    "compose",
+    "make_plan",
+    "prune_model",
+    "recalibrate",
+]

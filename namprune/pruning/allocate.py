@@ -1,0 +1,75 @@
+"""How many channels each group gives: exact counts under a floor and a divisor.
+
+Each group offers its least important channels in blocks that bring its width from one allowed value to the next
+lower one (with `round_to=1` a block is one channel). Blocks go in the order of their mean score, as many as the
+count asked for admits: never more than asked, never below the floor, ties in order of position.
+"""
+
+import heapq
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from namprune.choices import Scope
+
+
+def allocate(
+    scores: Sequence[Tensor], *, ratio: float, scope: Scope = "global", floor: float = 0.1, round_to: int = 1
+) -> list[Tensor]:
+    """Indices to keep per group, ascending, given the (size,) scores of each group.
+
+    `global` removes `round(ratio * all channels)` together, `local` `round(ratio * size)` of each group;
+    less where floor or divisor do not admit that much.
+    """
+    sizes = [len(score) for score in scores]
+    if scope == "local":
+        removed = [
+            _remove([score], [size], _count(ratio, size), floor, round_to)[0]
+            for score, size in zip(scores, sizes, strict=True)
+        ]
+    else:
+        removed = _remove(scores, sizes, _count(ratio, sum(sizes)), floor, round_to)
+    return [score.argsort(stable=True)[count:].sort().values for score, count in zip(scores, removed, strict=True)]
+
+
+def least_width(size: int, *, floor: float, round_to: int) -> int:
+    """The narrowest width a group of `size` may get: the floor, rounded up to a multiple of the divisor."""
+    return min(size, math.ceil(max(1, math.ceil(floor * size - 1e-9)) / round_to) * round_to)
+
+
+def _count(ratio: float, size: int) -> int:
+    return int(ratio * size + 0.5)
+
+
+def _remove(scores: Sequence[Tensor], sizes: Sequence[int], wanted: int, floor: float, round_to: int) -> list[int]:
+    """How many channels each group loses so that together they lose as many of `wanted` as possible."""
+    removed = [0] * len(scores)
+    steps = [
+        _blocks(score, least_width(size, floor=floor, round_to=round_to), round_to)
+        for score, size in zip(scores, sizes, strict=True)
+    ]
+    # The scores of a group's blocks rise, so the cheapest block at hand is always some group's next one.
+    offers = [(*blocks[0], group, 0) for group, blocks in enumerate(steps) if blocks]
+    heapq.heapify(offers)
+    while offers and wanted > 0:
+        _, block, group, index = heapq.heappop(offers)
+        if block > wanted:
+            continue  # this group's next step is too wide; a narrower one of another group may still fit
+        removed[group] += block
+        wanted -= block
+        if index + 1 < len(steps[group]):
+            heapq.heappush(offers, (*steps[group][index + 1], group, index + 1))
+    return removed
+
+
+def _blocks(score: Tensor, least: int, round_to: int) -> list[tuple[float, int]]:
+    """(mean score, channels) of each step from the full width down to the least."""
+    ascending = score.double().sort(stable=True).values
+    width, blocks = len(score), []
+    while width > least:
+        block = min(width % round_to or round_to, width - least)
+        start = len(score) - width
+        blocks.append((float(ascending[start : start + block].mean()), block))
+        width -= block
+    return blocks

@@ -1,0 +1,222 @@
+"""A removal as data: which channels of which layers stay, why, and what it saves. Inspect, save, replay."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from namprune.choices import CriterionName, Scope
+from namprune.errors import PruneError
+from namprune.measure import layer_macs
+from namprune.pruning.allocate import allocate, least_width
+from namprune.pruning.graph import ChannelGraph, ChannelGroup
+from namprune.pruning.importance import build_importance, near_zero_share
+from namprune.result import record_from_json, to_json
+from namprune.table import Table, quantity
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupCut:
+    """What happens to one group of channels."""
+
+    root: str
+    """The layer that names the group."""
+    layers: tuple[str, ...]
+    """Every layer that loses channels with it."""
+    before: int
+    kept: tuple[int, ...]
+    """Indices that stay, ascending."""
+    scores: tuple[float, ...]
+    macs_saved: int
+    """Multiply-accumulates of one picture that this cut alone would save."""
+    note: str = ""
+    """Why it gives less than its scores would have it give."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruningPlan:
+    """One removal from one network."""
+
+    ratio: float
+    criterion: CriterionName
+    scope: Scope
+    floor: float
+    round_to: int
+    groups: tuple[GroupCut, ...]
+    skipped: dict[str, str]
+    """Layers that are left alone, and why."""
+    near_zero: float
+    """Share of the channels whose factors were near zero before the cut."""
+    macs_before: int
+    macs_after: int
+
+    @property
+    def channels_before(self) -> int:
+        """Channels of all groups before."""
+        return sum(cut.before for cut in self.groups)
+
+    @property
+    def channels_after(self) -> int:
+        """Channels of all groups after."""
+        return sum(len(cut.kept) for cut in self.groups)
+
+    def to_json(self) -> str:
+        """Indented JSON."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str) -> "PruningPlan":
+        """Read what `to_json` wrote; RunError for anything else."""
+        return record_from_json(cls, text, source=source)
+
+    def to_table(self) -> Table:
+        """One row per group, for people."""
+        cuts = tuple(
+            (cut.root, cut.note, str(len(cut.layers)), str(cut.before), str(len(cut.kept)), quantity(cut.macs_saved))
+            for cut in self.groups
+        )
+        left_alone = tuple((layer, f"left alone: {reason}", "", "", "", "") for layer, reason in self.skipped.items())
+        removed = 1 - self.channels_after / self.channels_before
+        saved = 1 - self.macs_after / self.macs_before
+        return Table(
+            title=f"{self.criterion}, {self.scope}: {removed:.1%} of the channels, {saved:.1%} of the MACs",
+            columns=("Group", "Note", "Layers", "Channels", "Kept", "MACs saved alone"),
+            text_columns=2,
+            rows=cuts + left_alone,
+        )
+
+
+def make_plan(
+    graph: ChannelGraph,
+    input_shape: Shape,
+    *,
+    ratio: float,
+    criterion: CriterionName = "nam",
+    scope: Scope = "global",
+    floor: float = 0.1,
+    round_to: int = 1,
+    seed: int = 0,
+) -> PruningPlan:
+    """Rank the channels of every group and decide which stay. The network is not touched.
+
+    Raises:
+        PruneError: nothing can be removed under these conditions.
+    """
+    importance = build_importance(criterion, seed=seed)
+    scored = [(group, importance(group)) for group in graph.groups]
+    ranked = [(group, score) for group, score in scored if score is not None]
+    unranked = {group.root: f"{criterion} has nothing to judge it by" for group, score in scored if score is None}
+    kept = allocate([score for _, score in ranked], ratio=ratio, scope=scope, floor=floor, round_to=round_to)
+    macs = layer_macs(graph.model, input_shape)
+    cuts = tuple(
+        GroupCut(
+            root=group.root,
+            layers=tuple(member.name for member in group.members),
+            before=group.size,
+            kept=tuple(keep.tolist()),
+            scores=tuple(score.tolist()),
+            macs_saved=sum(macs.values()) - macs_after(macs, [(group, keep)]),
+            note=_note(group.size, len(keep), floor=floor, round_to=round_to),
+        )
+        for (group, score), keep in zip(ranked, kept, strict=True)
+    )
+    if all(len(cut.kept) == cut.before for cut in cuts):
+        raise PruneError(
+            f"prune.ratio: {ratio:g} removes no channel with floor {floor:g} and round_to {round_to}",
+            hint="raise the ratio or lower round_to",
+        )
+    return PruningPlan(
+        ratio=ratio,
+        criterion=criterion,
+        scope=scope,
+        floor=floor,
+        round_to=round_to,
+        groups=cuts,
+        skipped=graph.skipped | unranked,
+        near_zero=near_zero_share(graph.groups),
+        macs_before=sum(macs.values()),
+        macs_after=macs_after(macs, [(group, keep) for (group, _), keep in zip(ranked, kept, strict=True)]),
+    )
+
+
+def macs_after(macs: Mapping[str, int], cuts: Sequence[tuple[ChannelGroup, Tensor]]) -> int:
+    """MACs with only the given channels kept: a layer's scale with its inputs times its outputs."""
+    widths: dict[tuple[str, str], int] = {}
+    lost: Counter[tuple[str, str]] = Counter()  # of a layer behind a concatenation to several groups together
+    for group, keep in cuts:
+        goes = torch.ones(group.size, dtype=torch.bool)
+        goes[keep] = False
+        for member in group.members:
+            if member.name in macs:
+                side = (member.name, member.side)
+                widths[side] = _side_width(member.module, member.side)
+                lost[side] += int(goes[member.channels].sum())
+    left = {name: Fraction(count) for name, count in macs.items()}
+    for (name, end), width in widths.items():
+        left[name] *= Fraction(width - lost[name, end], width)
+    return math.floor(sum(left.values()))
+
+
+def compose(first: PruningPlan, second: PruningPlan) -> PruningPlan:
+    """The one plan that does to a network what `first` and then `second` do: indices of `second` count in what
+    `first` left.
+
+    Raises:
+        PruneError: `second` was not made for the network that `first` leaves.
+    """
+    earlier = {cut.root: cut for cut in first.groups}
+    cuts = []
+    for cut in second.groups:
+        base = earlier.pop(cut.root, None)
+        if base is None or len(base.kept) != cut.before:
+            raise PruneError(f"{cut.root}: the second plan was not made for what the first one leaves")
+        cuts.append(
+            GroupCut(
+                root=cut.root,
+                layers=base.layers,
+                before=base.before,
+                kept=tuple(base.kept[index] for index in cut.kept),
+                scores=base.scores,
+                macs_saved=base.macs_saved + cut.macs_saved,
+                note=cut.note,
+            )
+        )
+    cuts += earlier.values()
+    return PruningPlan(
+        ratio=1 - sum(len(cut.kept) for cut in cuts) / sum(cut.before for cut in cuts),
+        criterion=second.criterion,
+        scope=second.scope,
+        floor=second.floor,
+        round_to=second.round_to,
+        groups=tuple(cuts),
+        skipped=second.skipped,
+        near_zero=first.near_zero,
+        macs_before=first.macs_before,
+        macs_after=second.macs_after,
+    )
+
+
+def _side_width(module: nn.Module, side: str) -> int:
+    """Size of the dimension of a layer that a group runs along."""
+    if isinstance(module, nn.Conv2d):
+        return module.in_channels if side == "in" else module.out_channels
+    if isinstance(module, nn.Linear):
+        return module.in_features if side == "in" else module.out_features
+    channels = module.channels  # attention; layers without MACs are not asked
+    assert isinstance(channels, int)  # noqa: S101
+    return channels
+
+
+def _note(before: int, kept: int, *, floor: float, round_to: int) -> str:
+    least = least_width(before, floor=floor, round_to=round_to)
+    if kept == before and least == before:
+        return "cannot be narrower"
+    if kept == before:
+        return "all of its channels rank higher than those removed"
+    return "at the floor" if kept == least else ""

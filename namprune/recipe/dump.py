@@ -1,0 +1,45 @@
+"""From a `Recipe` to text: YAML that reads back equal, the digest of the experiment, the JSON Schema."""
+
+import hashlib
+import json
+from typing import Any
+
+import yaml
+
+from namprune.recipe.schema import Recipe
+from namprune.recipe.tree import scalar
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes also the words that only our reader takes for numbers; keeps lists on one line."""
+
+
+def _text(dumper: _Dumper, value: str) -> yaml.Node:
+    style = None if isinstance(scalar(value), str) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+def _list(dumper: _Dumper, value: list[Any]) -> yaml.Node:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(list, _list)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as YAML with every key, in the order of the schema."""
+    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """SHA-256 of the recipe without seed, runtime and data.root: equal for repetitions of one experiment."""
+    tree = recipe.model_dump(mode="json", exclude={"seed": True, "runtime": True, "data": {"root"}})
+    canonical = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def recipe_schema() -> str:
+    """JSON Schema of a recipe, for editors."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | Recipe.model_json_schema(), indent=2, ensure_ascii=False) + "\n"

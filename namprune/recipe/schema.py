@@ -1,0 +1,209 @@
+"""What a recipe says: frozen pydantic models, one per section, each key with its meaning and its range."""
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from namprune.choices import (
+    CriterionName,
+    DataName,
+    FactorSet,
+    ModelName,
+    OptimizerName,
+    Placement,
+    Precision,
+    ScheduleName,
+    Scope,
+    Stem,
+)
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Frozen; unknown keys, coerced types, infinities and NaN are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class ModelSection(Section):
+    """The network."""
+
+    name: ModelName
+    """Architecture."""
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """Factor on every channel count (rounded to a multiple of 8)."""
+    stem: Stem = "cifar"
+    """`cifar` keeps the resolution of small pictures, `imagenet` downsamples by 4 at once."""
+
+
+class NoAttention(Section):
+    """A plain network."""
+
+    name: Literal["none"] = "none"
+
+
+class NAMSection(Section):
+    """Normalization-based attention, arXiv 2111.12419."""
+
+    name: Literal["nam"]
+    placement: Placement = "block"
+    """`block`: after the last BN before the residual add, as published; `interior`: inside the block."""
+    part: Literal["channel", "spatial", "both"] = "channel"
+    """Channel gate, spatial (pixel) gate, or the one after the other."""
+    scale: Literal["sum", "mean"] = "sum"
+    """Normaliser of the factors: `sum` as published, `mean` = channels times that, so the gate varies."""
+    detach: bool = True
+    """Whether gradients stop at the normalized factors, as in the published code."""
+
+
+class DataSection(Section):
+    """The pictures."""
+
+    name: DataName
+    """Data set."""
+    root: str | None = None
+    """Folder with the files; the default is `data/<name>` under the current folder."""
+    download: bool = True
+    """Whether CIFAR files that are not there may be fetched from their publisher."""
+    limit: Annotated[int, Field(ge=20)] | None = None
+    """At most this many pictures of the training set and of the test set, chosen evenly over the classes."""
+    val_fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """Share of the training pictures held out for every choice made during a run."""
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Side in pixels that pictures of a folder are brought to (`imagefolder` only; default 224)."""
+    pad: Annotated[int, Field(ge=0, le=64)] = 4
+    """Pixels of zero padding for the random crop of training pictures; 0 = no crop."""
+    flip: bool = True
+    """Whether training pictures are mirrored at random."""
+
+    @model_validator(mode="after")
+    def _size_only_for_folders(self) -> Self:
+        if self.image_size is not None and self.name != "imagefolder":
+            raise ValueError(f"image_size applies to imagefolder only, {self.name} pictures have their own size")
+        return self
+
+
+class FinetuneSection(Section):
+    """How a network is trained for a number of epochs."""
+
+    epochs: Annotated[int, Field(ge=0, le=10_000, json_schema_extra=lambda schema: schema.pop("default"))] = 0
+    """Passes over the training pictures; a fifth of train.epochs where it is not given."""
+    batch_size: Annotated[int, Field(ge=2, le=65_536)] = 128
+    """Pictures per step; an epoch's incomplete last batch is left out."""
+    optimizer: OptimizerName = "sgd"
+    lr: Positive = 0.1
+    """Peak learning rate."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of SGD; first beta of AdamW."""
+    nesterov: bool = False
+    weight_decay: NonNegative = 5e-4
+    """On every parameter, but not on scale factors while they are penalized."""
+    schedule: ScheduleName = "cosine"
+    """Course of the learning rate: `constant`, `step`, `cosine` to zero, or `onecycle`."""
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = ()
+    """Epochs at which `step` multiplies the rate by `decay`."""
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Factor of `step`."""
+    warmup: NonNegative = 0.0
+    """Epochs of linear warm-up from zero before the schedule."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.schedule == "step" and not self.milestones:
+            raise ValueError("schedule: step needs milestones, for example [60, 120, 160]")
+        if self.milestones and self.schedule != "step":
+            raise ValueError(f"milestones belong to schedule: step, not to {self.schedule}")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("milestones must rise")
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov needs optimizer: sgd with momentum above 0")
+        if self.warmup > self.epochs:
+            raise ValueError(f"warmup ({self.warmup:g} epochs) is longer than the training ({self.epochs} epochs)")
+        return self
+
+
+class TrainSection(FinetuneSection):
+    """How the dense network is trained."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    """Passes over the training pictures."""
+
+
+class SparsitySection(Section):
+    """L1 penalty on the scale factors while the dense network trains."""
+
+    l1_gamma: NonNegative = 0.0
+    """Strength on the channel factors γ."""
+    l1_lambda: NonNegative = 0.0
+    """Strength on the pixel factors λ of spatial NAM."""
+    on: FactorSet = "all"
+    """Which γ are penalized: those of NAM, those of plain BN, or all."""
+    warmup: NonNegative = 0.0
+    """Epochs over which the strength rises linearly from zero."""
+
+
+class PruneSection(Section):
+    """What is removed."""
+
+    ratio: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Share of the channels to remove."""
+    criterion: CriterionName = "nam"
+    scope: Scope = "global"
+    """`global`: one ranking over all layers; `local`: the same share of each."""
+    floor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of its channels that every layer keeps at least."""
+    round_to: Annotated[int, Field(ge=1, le=256)] = 1
+    """Kept widths are multiples of this (rounded up)."""
+    recalibrate: Annotated[int, Field(ge=0, le=10_000)] = 32
+    """Training batches that re-estimate the BN statistics after removal; 0 = none."""
+
+
+class RuntimeSection(Section):
+    """Where and how fast. Says nothing about what is computed, but for rounding."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    """`auto` takes CUDA where there is one."""
+    precision: Precision = "auto"
+    """`auto` is bf16 autocast on CUDA and fp32 elsewhere."""
+    channels_last: bool = True
+    compile: bool = False
+    """Whether the training step runs through torch.compile."""
+
+
+class Recipe(Section):
+    """One experiment: data, network, training, removal, fine-tuning."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Of weights, order and augmentation. The held-out split does not depend on it."""
+    data: DataSection
+    model: ModelSection
+    attention: Annotated[NoAttention | NAMSection, Field(discriminator="name")] = NoAttention()
+    train: TrainSection
+    sparsity: SparsitySection = SparsitySection()
+    prune: PruneSection = PruneSection()
+    finetune: FinetuneSection
+    runtime: RuntimeSection = RuntimeSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _finetune_epochs(cls, tree: Any) -> Any:
+        """A trial with few epochs of training is not followed by fine-tuning for hundreds."""
+        match tree:
+            case {"train": {"epochs": int(epochs)}, "finetune": dict(finetune)} if "epochs" not in finetune:
+                return tree | {"finetune": {**finetune, "epochs": math.ceil(epochs / 5)}}
+        return tree
+
+    @model_validator(mode="after")
+    def _penalty_has_a_target(self) -> Self:
+        nam = self.attention if isinstance(self.attention, NAMSection) else None
+        if self.sparsity.l1_gamma > 0 and self.sparsity.on == "nam" and (nam is None or nam.part == "spatial"):
+            raise ValueError("sparsity.on: nam needs attention nam with a channel part")
+        if self.sparsity.l1_lambda > 0 and (nam is None or nam.part == "channel"):
+            raise ValueError("sparsity.l1_lambda needs attention nam with a spatial part")
+        return self

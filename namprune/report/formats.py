@@ -1,0 +1,128 @@
+"""The report as table, Markdown, CSV and JSON. Numbers in JSON are raw, the others are for people."""
+
+import csv
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Sequence
+
+from namprune.report.collect import Flawed
+from namprune.report.summary import Row
+from namprune.table import MISSING, Table, percent, quantity, times
+
+CONVENTIONS = (
+    "Top-1: mean ± sample standard deviation over seeds, test set read once at the end. "
+    "Δ: points against each run's own dense ancestor. "
+    "MACs: multiply-accumulates of one picture, thop with BN folded. "
+    "Latency: median of interleaved blocks; ~ marks an inter-quartile range above 10 % of it. x: ratio to dense."
+)
+
+_TEXT_COLUMNS = 4
+
+
+def to_table(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> Table:
+    """One line per experiment; what cannot be reported stands in the notes."""
+    batches = sorted({timed.batch for row in rows for timed in row.latency})
+    timings = tuple(f"Latency b{batch}" for batch in batches)
+    return Table(
+        "Accuracy against cost",
+        columns=(
+            "Data",
+            "Model",
+            "Attention",
+            "Cut",
+            "Seeds",
+            "Top-1 %",
+            "Δ",
+            "MACs",
+            "Params",
+            *timings,
+            "Epochs",
+        ),
+        rows=tuple(_cells(row, batches) for row in rows),
+        text_columns=_TEXT_COLUMNS,
+        notes=(CONVENTIONS, *(run.reason for run in flawed)),
+    )
+
+
+def to_markdown(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> str:
+    """A GitHub table with the conventions below it."""
+    table = to_table(rows, flawed=flawed)
+    rules = ["---" if index < _TEXT_COLUMNS else "---:" for index in range(len(table.columns))]
+    lines = [_markdown_row(table.columns), _markdown_row(rules)]
+    lines += [_markdown_row([_escape_markdown(cell) for cell in row]) for row in table.rows]
+    notes = [line for note in table.notes for line in ("", _escape_markdown(note))]
+    return "\n".join([*lines, *notes]) + "\n"
+
+
+def to_csv(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> str:
+    """The table's cells and the names of the runs; one that cannot be reported has a row with the reason."""
+    table = to_table(rows)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*table.columns, "Runs", "State", "Reason"])
+    for row, cells in zip(rows, table.rows, strict=True):
+        names = [_escape_formula(cell) for cell in cells[:_TEXT_COLUMNS]]
+        writer.writerow([*names, *cells[_TEXT_COLUMNS:], _escape_formula(" ".join(row.runs)), "finished", ""])
+    for run in flawed:
+        writer.writerow([*[""] * len(table.columns), _escape_formula(run.name), run.state, run.reason])
+    return buffer.getvalue()
+
+
+def to_json(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> str:
+    """One object: the conventions, the rows with raw numbers, and the runs that cannot be reported."""
+    tree = {
+        "conventions": CONVENTIONS,
+        "rows": [dataclasses.asdict(row) for row in rows],
+        "flawed": [dataclasses.asdict(run) for run in flawed],
+    }
+    return json.dumps(tree, indent=2) + "\n"
+
+
+def _cells(row: Row, batches: Sequence[int]) -> tuple[str, ...]:
+    timed = {entry.batch: entry for entry in row.latency}
+    return (
+        row.data,
+        row.model,
+        row.attention,
+        _cut(row),
+        str(len(row.seeds)),
+        percent(row.top1, spread=row.top1_spread),
+        MISSING if row.delta is None else f"{row.delta:+.2f}",
+        _with_ratio(quantity(row.macs), row.macs_ratio),
+        _with_ratio(quantity(row.params), row.params_ratio),
+        *(
+            _with_ratio(("~" if entry.noisy else "") + quantity(entry.seconds, "s"), entry.ratio)
+            if (entry := timed.get(batch))
+            else MISSING
+            for batch in batches
+        ),
+        str(row.epochs),
+    )
+
+
+def _cut(row: Row) -> str:
+    if row.kind == "dense":
+        return "dense"
+    ratios = " then ".join("?" if ratio is None else f"{ratio:g}" for ratio in row.cuts)
+    return f"{ratios} {row.criterion} {row.scope}"
+
+
+def _with_ratio(cell: str, ratio: float | None) -> str:
+    return cell if ratio is None else f"{cell} ({times(ratio)})"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape_markdown(text: str) -> str:
+    """Names stay text: no second column, no new line, no HTML, no emphasis or link."""
+    flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\|`*\[\]])", r"\\\1", flat)
+
+
+def _escape_formula(text: str) -> str:
+    """A name that a spreadsheet would take for a formula, made text."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

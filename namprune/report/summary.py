@@ -1,0 +1,156 @@
+"""One row per experiment: repetitions with other seeds are averaged, each compared with its own dense ancestor."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Literal
+
+from namprune.report.collect import Collection
+from namprune.result import LatencyPair, RunResult
+
+NOISY = 0.1
+"""A latency whose inter-quartile range exceeds this share of its median is marked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencySummary:
+    """Forward pass of `batch` pictures: `seconds` of the pruned network, `ratio` to the dense one."""
+
+    batch: int
+    seconds: float
+    ratio: float
+    noisy: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One experiment over its seeds. What compares with a dense ancestor is None where there is none."""
+
+    data: str
+    model: str
+    attention: str
+    kind: Literal["dense", "pruned"]
+    cuts: tuple[float | None, ...]
+    """Ratios removed one after the other; None for a cut whose run is gone."""
+    ratio: float | None
+    criterion: str | None
+    scope: str | None
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    top1: float
+    """Mean over seeds, a share in [0, 1]."""
+    top1_spread: float | None
+    """Sample standard deviation over seeds; None for one seed."""
+    delta: float | None
+    """Percentage points of top-1 gained over the dense ancestor, paired, mean over seeds."""
+    macs: float
+    macs_ratio: float | None
+    params: float
+    params_ratio: float | None
+    latency: tuple[LatencySummary, ...]
+    """By batch size; empty where the runs were not made on one device."""
+    devices: tuple[str, ...]
+    epochs: int
+
+
+def summarise(collection: Collection) -> tuple[Row, ...]:
+    """Rows along the trade-off: by data, model and attention, then from many MACs to few."""
+    groups: dict[tuple[object, ...], list[RunResult]] = defaultdict(list)
+    for result in collection.results:
+        groups[_key(result, collection.known)].append(result)
+    rows = (_row(group, collection.known) for group in groups.values())
+    return tuple(sorted(rows, key=lambda row: (row.data, row.model, row.attention, -row.macs, row.runs)))
+
+
+def _key(result: RunResult, known: Mapping[str, RunResult]) -> tuple[object, ...]:
+    """What repetitions of one experiment share: all but the seed, the device and the names."""
+    cut = (result.cut.ratio, result.cut.criterion, result.cut.scope, result.cut.round_to) if result.cut else ()
+    dense = _dense(result, known)
+    return (
+        (result.data, result.data_digest, result.model, result.attention, result.kind, result.recipe_digest),
+        (cut, _cuts(result, known), dense.recipe_digest if dense else None),
+    )
+
+
+def _cuts(result: RunResult, known: Mapping[str, RunResult]) -> tuple[float | None, ...]:
+    """The ratios from the dense ancestor down to this run: pruned twice is no repetition of pruned once."""
+    if result.cut is None:
+        return ()
+    own = (result.cut.ratio,)
+    if result.parent is None or result.parent == result.dense:
+        return own
+    parent = known.get(result.parent)
+    return (None, *own) if parent is None else _cuts(parent, known) + own
+
+
+def _dense(result: RunResult, known: Mapping[str, RunResult]) -> RunResult | None:
+    return known.get(result.dense) if result.kind == "prune" and result.dense else None
+
+
+def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
+    first = group[0]
+    pairs = [(result, dense) for result in group if (dense := _dense(result, known))]
+    top1 = _per_seed((result, _top1(result)) for result in group)
+    delta = _per_seed((result, 100 * (_top1(result) - _top1(dense))) for result, dense in pairs)
+    devices = tuple(sorted({result.environment.device for result in group}))
+    return Row(
+        data=first.data,
+        model=first.model,
+        attention=first.attention,
+        kind="dense" if first.cut is None else "pruned",
+        cuts=_cuts(first, known),
+        ratio=first.cut.ratio if first.cut else None,
+        criterion=first.cut.criterion if first.cut else None,
+        scope=first.cut.scope if first.cut else None,
+        runs=tuple(sorted(result.name for result in group)),
+        seeds=tuple(sorted(top1)),
+        top1=fmean(top1.values()),
+        top1_spread=stdev(top1.values()) if len(top1) > 1 else None,
+        delta=fmean(delta.values()) if delta else None,
+        macs=fmean(_macs(result) for result in group),
+        macs_ratio=fmean(_macs(run) / _macs(dense) for run, dense in pairs) if pairs else None,
+        params=fmean(_params(result) for result in group),
+        params_ratio=fmean(_params(run) / _params(dense) for run, dense in pairs) if pairs else None,
+        latency=_latency(group) if len(devices) == 1 else (),
+        devices=devices,
+        epochs=first.epochs,
+    )
+
+
+def _per_seed(values: Iterable[tuple[RunResult, float]]) -> dict[int, float]:
+    """Mean of each seed: running a seed twice is not a second sample."""
+    by_seed: dict[int, list[float]] = defaultdict(list)
+    for result, value in values:
+        by_seed[result.seed].append(value)
+    return {seed: fmean(repeated) for seed, repeated in by_seed.items()}
+
+
+def _latency(group: Sequence[RunResult]) -> tuple[LatencySummary, ...]:
+    by_batch: dict[int, list[LatencyPair]] = defaultdict(list)
+    for result in group:
+        for pair in result.latency:
+            by_batch[pair.pruned.batch].append(pair)
+    return tuple(
+        LatencySummary(
+            batch=batch,
+            seconds=fmean(pair.pruned.median for pair in pairs),
+            ratio=fmean(pair.pruned.median / pair.dense.median for pair in pairs),
+            noisy=any(timed.iqr > NOISY * timed.median for pair in pairs for timed in (pair.dense, pair.pruned)),
+        )
+        for batch, pairs in sorted(by_batch.items())
+    )
+
+
+def _top1(result: RunResult) -> float:
+    if result.final.test is None:
+        raise ValueError(f"run {result.name!r} has no test accuracy, collect keeps it out")
+    return result.final.test.top1
+
+
+def _macs(result: RunResult) -> int:
+    return result.final.complexity.macs
+
+
+def _params(result: RunResult) -> int:
+    return result.final.complexity.params

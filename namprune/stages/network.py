@@ -1,0 +1,83 @@
+"""What the stages share: the network of a run on its device, its measurements, and the record of a run."""
+
+from datetime import UTC, datetime
+
+import torch
+from torch import nn
+
+from namprune.checkpoint import load_network
+from namprune.data import Data
+from namprune.errors import DataError
+from namprune.measure import accuracy, complexity
+from namprune.recipe.schema import Recipe
+from namprune.result import EpochRecord, Measurement, RunResult, Stage
+from namprune.runs import RunFolder
+from namprune.training.loop import EVAL_BATCH
+
+
+def placed(model: nn.Module, recipe: Recipe, device: torch.device) -> nn.Module:
+    """The network on its device, in the memory format of the recipe."""
+    memory_format = torch.channels_last if recipe.runtime.channels_last else torch.contiguous_format
+    return model.to(device).to(memory_format=memory_format)
+
+
+def open_network(run: RunFolder, recipe: Recipe) -> tuple[nn.Module, RunResult]:
+    """The network of a finished run on the CPU, and its record; every file is checked against its digest."""
+    run.verify()
+    result = run.result()
+    model = load_network(recipe, run.weights, classes=len(result.classes), input_shape=result.input_shape)
+    return model, result
+
+
+def check_fits(data: Data, result: RunResult) -> None:
+    """Raise DataError unless the data has the classes and the picture shape that the run's network was made for."""
+    if data.classes != result.classes:
+        raise DataError(
+            f"the data has {len(data.classes)} classes ({', '.join(data.classes[:3])}, ...), run {result.name!r} "
+            f"was trained on {len(result.classes)} ({', '.join(result.classes[:3])}, ...)",
+            hint="give the run's own data with --data",
+        )
+    if data.input_shape != result.input_shape:
+        raise DataError(f"the pictures are {data.input_shape}, run {result.name!r} was trained on {result.input_shape}")
+
+
+def check_batch(data: Data, *, batch_size: int, section: str) -> int:
+    """Steps per epoch; DataError when there is not one full batch."""
+    if steps := len(data.train) // batch_size:
+        return steps
+    raise DataError(
+        f"{section}.batch_size: {batch_size} is more than the {len(data.train)} training pictures",
+        hint=f"lower {section}.batch_size",
+    )
+
+
+def measured(model: nn.Module, data: Data, recipe: Recipe, *, stage: Stage, test: bool) -> Measurement:
+    """Cost and accuracy of a network; the test set is read only where `test` says that this is the end."""
+    precision = recipe.runtime.precision
+    return Measurement(
+        stage=stage,
+        complexity=complexity(model, data.input_shape),
+        val=accuracy(model, data.val.ordered(batch_size=EVAL_BATCH), precision=precision),
+        test=accuracy(model, data.test.ordered(batch_size=EVAL_BATCH), precision=precision) if test else None,
+    )
+
+
+def describe_attention(recipe: Recipe) -> str:
+    """The attention as the report names it, such as `nam (channel, block)`."""
+    section = recipe.attention
+    if section.name == "none":
+        return "none"
+    details: list[str] = [section.part, section.placement]
+    details += [f"scale {section.scale}"] if section.scale != "sum" else []
+    return f"{section.name} ({', '.join(details)})"
+
+
+def mean_speed(records: list[EpochRecord]) -> float:
+    """Training pictures per second over all epochs; 0 without any."""
+    seconds = sum(record.seconds for record in records)
+    return sum(record.images_per_second * record.seconds for record in records) / seconds if seconds else 0.0
+
+
+def utc_now() -> str:
+    """ISO 8601 with microseconds, so that runs sort by it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")

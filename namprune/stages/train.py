@@ -1,0 +1,78 @@
+"""Train the dense network of a recipe."""
+
+import time
+
+from namprune import console
+from namprune.checkpoint import to_bytes
+from namprune.data import build_data
+from namprune.device import describe_environment, pick_device
+from namprune.models import build_model
+from namprune.recipe import dump_recipe, recipe_digest
+from namprune.recipe.schema import Recipe
+from namprune.result import RunResult
+from namprune.runs import RunStore
+from namprune.stages.logbook import follow
+from namprune.stages.network import check_batch, describe_attention, mean_speed, measured, placed, utc_now
+from namprune.training import build_training, penalty_travel
+
+
+def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunResult:
+    """Train, measure and save; the run folder is complete when this returns. The last epoch counts.
+
+    Raises:
+        DataError: the pictures are missing or unusable; nothing has been written.
+        RunError: the name is taken or no name, or the place cannot be written.
+    """
+    started = time.perf_counter()
+    attention = recipe.attention.name
+    stem = recipe.model.name if attention == "none" else f"{recipe.model.name}-{attention}"
+    name = store.unused(name) if name else store.free_name(f"{stem}-s{recipe.seed}")
+    device = pick_device(recipe.runtime.device)
+    data = build_data(recipe.data, device=device)
+    steps = check_batch(data, batch_size=recipe.train.batch_size, section="train")
+    model = placed(build_model(recipe, classes=len(data.classes), input_shape=data.input_shape), recipe, device)
+    run = store.create(name, recipe=dump_recipe(recipe))
+    console.message(f"training {stem} on {data.label} ({len(data.train):,} pictures) in {run.path}")
+    _say_penalty(recipe, images=len(data.train))
+    records = follow(
+        build_training(model, data, recipe, phase="train"),
+        run,
+        description="train",
+        steps=steps * recipe.train.epochs,
+    )
+    run.write(run.weights, to_bytes(model))
+    return run.finish(
+        RunResult(
+            name=run.name,
+            kind="train",
+            created=utc_now(),
+            parent=None,
+            dense=None,
+            model=recipe.model.name,
+            attention=describe_attention(recipe),
+            data=data.label,
+            classes=data.classes,
+            input_shape=data.input_shape,
+            seed=recipe.seed,
+            recipe_digest=recipe_digest(recipe),
+            data_digest=data.digest,
+            files={},
+            environment=describe_environment(device),
+            stages=(measured(model, data, recipe, stage="trained", test=True),),
+            epochs=len(records),
+            seconds=time.perf_counter() - started,
+            images_per_second=mean_speed(records),
+        )
+    )
+
+
+def _say_penalty(recipe: Recipe, *, images: int) -> None:
+    """Whether the penalty can make zeros at all, before the time is spent."""
+    if recipe.sparsity.l1_gamma == 0:
+        console.message("no penalty on γ: expect a flat ranking (sparsity.l1_gamma sets one)")
+        return
+    if recipe.train.optimizer != "sgd":
+        return  # AdamW divides the penalty by its own size: how far it moves a factor does not depend on l1
+    travel = penalty_travel(recipe, images=images)
+    verdict = "enough to bring unneeded factors from 1 to zero" if travel > 1 else "too little to make zeros (needs 1)"
+    console.message(f"penalty: moves a factor without another gradient by up to {travel:.2f}, {verdict}")

@@ -1,0 +1,92 @@
+"""Training and fine-tuning, which are the same loop with another section of the recipe."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Literal
+
+from torch import nn
+
+from namprune.data.images import Data
+from namprune.optim import build_optimizer, lr_factor
+from namprune.recipe.schema import FinetuneSection, Recipe, SparsitySection
+from namprune.result import EpochRecord
+from namprune.sparsity import Penalty, build_penalty, travel
+from namprune.training.loop import StepRecord, training_events
+
+__all__ = ["StepRecord", "build_training", "fit", "penalty_travel", "training_events"]
+
+
+def build_training(
+    model: nn.Module, data: Data, recipe: Recipe, *, phase: Literal["train", "finetune"]
+) -> Iterator[StepRecord | EpochRecord]:
+    """The events of a recipe's training of `model`, or of its fine-tuning, which has no penalty."""
+    section: FinetuneSection = recipe.train if phase == "train" else recipe.finetune
+    penalty = _penalty(model, recipe.sparsity if phase == "train" else SparsitySection(), section.epochs)
+    factor = _lr_factor(section)
+    return training_events(
+        model,
+        data.train,
+        data.val,
+        epochs=section.epochs,
+        batch_size=section.batch_size,
+        optimizer=build_optimizer(
+            model,
+            name=section.optimizer,
+            lr=section.lr,
+            momentum=section.momentum,
+            nesterov=section.nesterov,
+            weight_decay=section.weight_decay,
+            no_decay=penalty.penalized,
+        ),
+        lr_at=lambda now: section.lr * factor(now),
+        penalty=penalty,
+        label_smoothing=section.label_smoothing,
+        # Fine-tuning goes on with another order than the one that training began with.
+        seed=recipe.seed if phase == "train" else recipe.seed + 1_000_003,
+        precision=recipe.runtime.precision,
+        compile_model=recipe.runtime.compile,
+        phase=phase,
+    )
+
+
+def fit(
+    model: nn.Module, data: Data, recipe: Recipe, *, phase: Literal["train", "finetune"] = "train"
+) -> list[EpochRecord]:
+    """Train `model` in place and return a record per epoch."""
+    events = build_training(model, data, recipe, phase=phase)
+    return [event for event in events if isinstance(event, EpochRecord)]
+
+
+def penalty_travel(recipe: Recipe, *, images: int) -> float:
+    """B of `sparsity.travel`: how far the recipe's penalty can move a γ; below 1 it makes no zeros."""
+    section, steps = recipe.train, max(1, images // recipe.train.batch_size)
+    penalty = _penalty(nn.Identity(), recipe.sparsity, section.epochs)
+    factor = _lr_factor(section)
+    times = [(step + 0.5) / steps for step in range(section.epochs * steps)]
+    return travel(
+        recipe.sparsity.l1_gamma,
+        [section.lr * factor(now) for now in times],
+        [penalty.strength(now / section.epochs) for now in times],
+        momentum=section.momentum if section.optimizer == "sgd" else 0.0,
+    )
+
+
+def _penalty(model: nn.Module, section: SparsitySection, epochs: int) -> Penalty:
+    return build_penalty(
+        model,
+        l1_gamma=section.l1_gamma,
+        l1_lambda=section.l1_lambda,
+        on=section.on,
+        warmup=section.warmup / epochs if epochs else 0.0,
+    )
+
+
+def _lr_factor(section: FinetuneSection) -> "partial[float]":
+    return partial(
+        lr_factor,
+        epochs=section.epochs,
+        schedule=section.schedule,
+        warmup=section.warmup,
+        milestones=section.milestones,
+        decay=section.decay,
+    )

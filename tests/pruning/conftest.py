@@ -1,0 +1,54 @@
+"""Networks as after a training: every factor and statistic its own, the signal alive from end to end."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from namprune.attention import NAM
+from namprune.models import MODELS, AttentionPlan
+
+INPUT = (3, 8, 8)
+WIDTHS = {"resnet18": 0.25, "resnet50": 0.25}
+PLANS = {
+    "none": AttentionPlan(),
+    "channel": AttentionPlan(partial(NAM, part="channel"), "block"),
+    "both": AttentionPlan(partial(NAM, part="both"), "both"),
+}
+
+NetworkFactory = Callable[..., nn.Module]
+
+
+@torch.no_grad()
+def _lived_in(model: nn.Module) -> nn.Module:
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    for norm in norms:
+        norm.weight.uniform_(0.1, 2.0)
+        norm.bias.normal_(std=0.5)
+        norm.momentum = 1.0
+    model.train()(torch.randn(8, *INPUT))  # true statistics, or deep networks deliver nothing
+    for norm in norms:
+        norm.momentum = 0.1
+    return model
+
+
+@pytest.fixture
+def make_network() -> NetworkFactory:
+    """A named network for `INPUT` with ten classes; attention `none`, `channel` (block), `both`
+    (parts and placements) or a plan."""
+
+    def make(name: str, attention: str | AttentionPlan = "none", *, width: float | None = None) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = MODELS[name](
+                input_shape=INPUT,
+                classes=10,
+                attention=PLANS[attention] if isinstance(attention, str) else attention,
+                width=width or WIDTHS.get(name, 1.0),
+            )
+            return _lived_in(model)
+
+    return make

@@ -1,0 +1,167 @@
+import copy
+import itertools
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from namprune.attention.nam import NAMChannel
+from namprune.choices import Scope
+from namprune.errors import ProofError, PruneError
+from namprune.models import AttentionPlan
+from namprune.pruning import ChannelGraph, PruningPlan, apply_plan, make_plan, prune_model
+from namprune.pruning.apply import PROOF_TOLERANCE, removed
+
+INPUT = (3, 8, 8)
+PICTURES = torch.randn(4, *INPUT, generator=torch.Generator().manual_seed(1))
+NetworkFactory = Callable[..., nn.Module]
+
+
+def _plan(model: nn.Module, *, ratio: float = 0.5, **options: object) -> PruningPlan:
+    return make_plan(ChannelGraph(model, INPUT), INPUT, ratio=ratio, **options)
+
+
+def _hooked_to_zero(model: nn.Module, plan: PruningPlan, graph: ChannelGraph) -> Tensor:
+    """Logits of the dense network whose dropped channels are zeroed behind each layer, by hooks."""
+    dense = copy.deepcopy(model).double().eval()
+    groups = {group.root: group for group in graph.groups}
+    for cut in plan.groups:
+        drop = torch.tensor(removed(cut), dtype=torch.int64)
+        for member in groups[cut.root].members:
+            if isinstance(member.module, nn.BatchNorm2d):
+                dense.get_submodule(member.name).register_forward_hook(
+                    lambda _module, _inputs, output, drop=drop: output.index_fill(1, drop, 0.0)
+                )
+    return dense(PICTURES.double()).detach()
+
+
+@pytest.mark.parametrize(
+    ("name", "attention", "ratio", "scope"),
+    [
+        *itertools.product(
+            ["resnet20", "resnet18", "resnet50", "mobilenetv2"],
+            ["none", "channel", "both"],
+            [0.3, 0.7],
+            ["global", "local"],
+        )
+    ],
+)
+def test_the_pruned_network_is_the_masked_one(
+    make_network: NetworkFactory, name: str, attention: str, ratio: float, scope: Scope
+) -> None:
+    model = make_network(name, attention)
+    graph = ChannelGraph(model, INPUT)
+    plan = make_plan(graph, INPUT, ratio=ratio, scope=scope)
+    expected = _hooked_to_zero(model, plan, graph)
+    assert apply_plan(model, plan, INPUT, pictures=PICTURES, graph=graph) < PROOF_TOLERANCE
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    logits = model.eval()(PICTURES).double()
+    torch.testing.assert_close(logits, expected, atol=1e-4 * float(expected.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mobilenetv2"])
+def test_a_pruned_network_learns_on(make_network: NetworkFactory, name: str) -> None:
+    model = make_network(name, "both")
+    model.stem.requires_grad_(False)
+    plan, _ = prune_model(model, INPUT, ratio=0.5)
+    model.train()(PICTURES).square().sum().backward()
+    for parameter_name, parameter in model.named_parameters():
+        if parameter_name.startswith("stem"):
+            assert parameter.grad is None
+        else:
+            assert parameter.grad is not None
+            assert parameter.grad.shape == parameter.shape
+    assert plan.channels_after == pytest.approx(plan.channels_before / 2, abs=1)
+
+
+def test_weights_are_those_that_torch_pruning_leaves(make_network: NetworkFactory) -> None:
+    model = make_network("resnet20")
+    plan = _plan(model)
+    theirs = copy.deepcopy(model)
+    graph = tp.DependencyGraph().build_dependency(theirs, example_inputs=torch.zeros(1, *INPUT))
+    for cut in plan.groups:
+        layer = theirs.get_submodule(cut.root)
+        graph.get_pruning_group(layer, tp.prune_conv_out_channels, removed(cut)).prune()
+    apply_plan(model, plan, INPUT, pictures=PICTURES)
+    expected = theirs.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_network_can_be_pruned_again(make_network: NetworkFactory) -> None:
+    model = make_network("resnet20", "both")
+    first, _ = prune_model(model, INPUT, ratio=0.4)
+    second, difference = prune_model(model, INPUT, ratio=0.4)
+    assert second.channels_before == first.channels_after
+    assert second.macs_before == first.macs_after
+    assert difference < PROOF_TOLERANCE
+
+
+def test_a_plan_is_replayed_on_another_copy(make_network: NetworkFactory) -> None:
+    model, copied = make_network("resnet20", "channel"), make_network("resnet20", "channel")
+    plan, _ = prune_model(model, INPUT, ratio=0.5)
+    apply_plan(copied, PruningPlan.from_json(plan.to_json(), source="plan"), INPUT, pictures=PICTURES)
+    expected = model.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in copied.state_dict().items())
+
+
+class _Slipping(ChannelGraph):
+    """Removes what it should, and then brushes one weight that stays."""
+
+    def remove(self, root: str, drop: Sequence[int]) -> None:
+        super().remove(root, drop)
+        if root == "stages.1.0.conv1":
+            with torch.no_grad():
+                self.model.get_submodule(root).weight[0, 0, 0, 0] += 0.01
+
+
+class _Misplacing(ChannelGraph):
+    """Removes the neighbour of one channel."""
+
+    def remove(self, root: str, drop: Sequence[int]) -> None:
+        if root == "stages.0.0.conv1":
+            drop = [*drop[:-1], next(i for i in range(16) if i not in drop)]
+        super().remove(root, drop)
+
+
+@pytest.mark.parametrize("graph", [_Slipping, _Misplacing])
+def test_the_proof_sees_one_wrong_weight(make_network: NetworkFactory, graph: type[ChannelGraph]) -> None:
+    model = make_network("resnet20")
+    with pytest.raises(ProofError, match="changed the network"):
+        apply_plan(model, _plan(model), INPUT, pictures=PICTURES, graph=graph(model, INPUT))
+
+
+class _Careless(NAMChannel):
+    """Forgets that the normaliser shrinks with the channels."""
+
+    @torch.no_grad()
+    def prune(self, keep: Tensor) -> None:
+        bn = self.gate.bn
+        for name in ("weight", "bias"):
+            setattr(bn, name, nn.Parameter(getattr(bn, name)[keep]))
+        for name in ("running_mean", "running_var"):
+            setattr(bn, name, getattr(bn, name)[keep])
+
+
+@pytest.mark.parametrize(("gate", "holds"), [(NAMChannel, True), (_Careless, False)])
+def test_the_proof_sees_a_normaliser_that_is_not_kept(
+    make_network: NetworkFactory, gate: type[NAMChannel], holds: bool
+) -> None:
+    attention = AttentionPlan(lambda channels, _size: gate(channels), "block")
+    network = make_network("resnet20", attention)
+    plan = _plan(network)
+    if holds:
+        apply_plan(network, plan, INPUT, pictures=PICTURES)
+    else:
+        with pytest.raises(ProofError):
+            apply_plan(network, plan, INPUT, pictures=PICTURES)
+
+
+def test_a_plan_for_another_network_is_refused_before_the_cut(make_network: NetworkFactory) -> None:
+    model = make_network("resnet20")
+    before = copy.deepcopy(model).state_dict()
+    for other in (make_network("resnet20", width=0.5), make_network("mobilenetv2")):
+        with pytest.raises(PruneError, match="this network has not"):
+            apply_plan(model, _plan(other), INPUT, pictures=PICTURES)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

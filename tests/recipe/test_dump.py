@@ -1,0 +1,56 @@
+"""What is written reads back equal, and the digest tells experiments apart."""
+
+import json
+
+import pytest
+import yaml
+
+from namprune.recipe import Recipe, dump_recipe, parse_recipe, recipe_digest
+from namprune.recipe.schema import DataSection, FinetuneSection, ModelSection, NAMSection, TrainSection
+
+RECIPE = Recipe(
+    seed=3,
+    data=DataSection(name="digits"),
+    model=ModelSection(name="resnet20"),
+    attention=NAMSection(name="nam", part="both"),
+    train=TrainSection(epochs=200, schedule="step", milestones=(60, 120)),
+    finetune=FinetuneSection(epochs=0),
+)
+
+WORDS = "1e-4 12 .5e3 1_000 true yes on null ~ = << .inf 0x10 2024-01-01 --- ... &a *a !a %a [1] ' \" \\ é 😀"
+ROOTS = [*WORDS.split(), "", " ", "a: b", "# a", "- a", "? a", "a\nb", "a\n\n b ", "\t", "\0", "\x7f", "\x85"]
+ROOTS += ["\u2028", "\ufeff", "word " * 60]
+
+
+def with_root(root: str) -> Recipe:
+    return RECIPE.model_copy(update={"data": DataSection(name="digits", root=root)})
+
+
+@pytest.mark.parametrize("lr", [0.1, 1e-4, 5e-324, 1e22, 1.7976931348623157e308, 0.1 + 0.2, 3.0, 1 / 3])
+def test_floats_come_back_exactly(lr: float) -> None:
+    recipe = RECIPE.model_copy(update={"train": TrainSection(epochs=1, lr=lr)})
+    assert parse_recipe(dump_recipe(recipe), source="x").train.lr == lr
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_text_comes_back_exactly(root: str) -> None:
+    recipe = with_root(root)
+    assert parse_recipe(dump_recipe(recipe), source="x") == recipe
+
+
+def test_every_key_is_written_in_the_order_of_the_schema() -> None:
+    tree = yaml.safe_load(dump_recipe(RECIPE))  # an independent reader: the file is plain YAML for others, too
+    assert tree == json.loads(RECIPE.model_dump_json())
+    assert list(tree) == list(Recipe.model_fields)
+    assert list(tree["train"]) == list(TrainSection.model_fields)
+    assert "milestones: [60, 120]\n" in dump_recipe(RECIPE)
+
+
+def test_repetitions_of_an_experiment_share_their_digest() -> None:
+    def digest(*overrides: str) -> str:
+        return recipe_digest(parse_recipe(dump_recipe(RECIPE), source="x", overrides=overrides))
+
+    assert len(digest()) == 64
+    assert digest("seed=9", "runtime.device=cpu", "data.root=elsewhere") == digest() == recipe_digest(RECIPE)
+    others = [digest("train.lr=0.2"), digest("data.limit=100"), digest("prune.ratio=0.5")]
+    assert len({digest(), *others}) == 4

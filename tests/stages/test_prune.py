@@ -1,0 +1,114 @@
+import shutil
+
+import pytest
+import torch
+
+from namprune.errors import DataError, PruneError, RunError
+from namprune.measure import complexity
+from namprune.pruning import ChannelGraph, PruningPlan, apply_plan, compose
+from namprune.recipe import load_recipe
+from namprune.runs import RunStore
+from namprune.stages.evaluate import evaluate
+from namprune.stages.network import open_network
+from namprune.stages.prune import plan, prune
+
+
+def own_recipe(run, *overrides):
+    return load_recipe(str(run.recipe), overrides=overrides)
+
+
+@pytest.fixture(scope="module")
+def store(trained, tmp_path_factory):
+    """A copy of the trained run to prune from."""
+    root = tmp_path_factory.mktemp("pruned")
+    shutil.copytree(trained[1].path, root / "dense")
+    return RunStore(root)
+
+
+@pytest.fixture(scope="module")
+def pruned(store):
+    result = prune(store.open("dense"), own_recipe(store.open("dense"), "prune.ratio=0.4"), store=store)
+    return store.open(result.name)
+
+
+def test_every_stage_is_measured_and_test_is_read_at_the_end(store, pruned) -> None:
+    result = pruned.result()
+    assert [stage.stage for stage in result.stages] == ["trained", "pruned", "recalibrated", "finetuned"]
+    assert [stage.test is not None for stage in result.stages] == [True, False, False, True]
+    assert result.stages[0] == store.open("dense").result().final
+    assert (result.parent, result.dense, result.name) == ("dense", "dense", "dense-p40")
+    assert [pair.pruned.batch for pair in result.latency] == [1, 64]
+    assert result.cut is not None
+    assert result.cut.proof < 1e-7
+    assert result.cut.skipped == {"classifier": "its channels are the network's output"}
+
+
+def test_the_network_has_the_widths_and_the_cost_of_the_plan(pruned) -> None:
+    made = PruningPlan.from_json(pruned.plan.read_text(), source="plan.json")
+    model, result = open_network(pruned, own_recipe(pruned))
+    assert complexity(model, (1, 8, 8)) == result.final.complexity
+    assert result.final.complexity.macs == made.macs_after
+    assert made.channels_after == made.channels_before - int(0.4 * made.channels_before + 0.5)
+    for cut in made.groups:
+        assert model.get_submodule(cut.root).out_channels == len(cut.kept)
+
+
+def test_evaluate_repeats_the_accuracy_of_the_result(pruned) -> None:
+    final = pruned.result().final
+    assert evaluate(pruned, own_recipe(pruned), split="test") == final.test
+    assert evaluate(pruned, own_recipe(pruned), split="val") == final.val
+
+
+def test_a_dry_run_plans_the_same_and_writes_nothing(store, pruned) -> None:
+    before = sorted(path.name for path in store.root.iterdir())
+    planned = plan(store.open("dense"), own_recipe(store.open("dense"), "prune.ratio=0.4"))
+    assert planned == PruningPlan.from_json(pruned.plan.read_text(), source="plan.json")
+    assert sorted(path.name for path in store.root.iterdir()) == before
+
+
+def test_a_pruned_run_is_pruned_again_and_the_plans_compose(store, pruned) -> None:
+    recipe = own_recipe(pruned, "prune.ratio=0.3", "finetune.epochs=0", "prune.recalibrate=0")
+    twice = store.open(prune(pruned, recipe, store=store, name="twice").name)
+    result = twice.result()
+    assert (result.parent, result.dense, result.epochs) == (pruned.name, "dense", 0)
+    assert result.stages[-1].stage == "pruned"
+    assert result.stages[-1].test is not None
+    first, second = (PruningPlan.from_json(run.plan.read_text(), source="plan.json") for run in (pruned, twice))
+    dense, _ = open_network(store.open("dense"), own_recipe(store.open("dense")))
+    apply_plan(dense, compose(first, second), (1, 8, 8), pictures=torch.rand(2, 1, 8, 8))
+    model, _ = open_network(twice, own_recipe(twice))
+    assert {name: t.shape for name, t in dense.state_dict().items()} == {
+        name: t.shape for name, t in model.state_dict().items()
+    }
+    ChannelGraph(model, (1, 8, 8))  # and could be pruned once more
+
+
+def test_a_tampered_run_is_refused(store, tmp_path) -> None:
+    shutil.copytree(store.root / "dense", tmp_path / "dense")
+    run = RunStore(tmp_path).open("dense")
+    weights = bytearray(run.weights.read_bytes())
+    weights[-1] ^= 1
+    run.weights.write_bytes(weights)
+    with pytest.raises(RunError, match=r"model\.safetensors"):
+        prune(run, own_recipe(run), store=RunStore(tmp_path))
+    assert [folder.name for folder in RunStore(tmp_path).folders()] == ["dense"]
+
+
+def test_other_pictures_are_refused(store, tmp_path) -> None:
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for index in range(20):
+                Image.new("RGB", (8, 8), (index, 0, 0)).save(folder / f"{index}.png")
+    run = store.open("dense")
+    recipe = own_recipe(run, "data.name=imagefolder", f"data.root={tmp_path}", "data.image_size=8")
+    with pytest.raises(DataError, match="2 classes"):
+        prune(run, recipe, store=store)
+
+
+def test_a_ratio_too_small_for_a_channel_is_refused(store) -> None:
+    with pytest.raises(PruneError, match="removes no channel"):
+        plan(store.open("dense"), own_recipe(store.open("dense"), "prune.ratio=0.001"))

@@ -1,0 +1,125 @@
+import pytest
+import torch
+from torch import nn
+
+from namprune.attention import NAM
+from namprune.models import AttentionPlan
+from namprune.models.resnet import cifar_resnet
+from namprune.optim import build_optimizer
+from namprune.sparsity import build_penalty, gamma_spread, scale_factors, travel
+
+INPUT = (3, 8, 8)
+
+
+def _network(part: str = "both") -> nn.Module:
+    torch.manual_seed(0)
+    plan = AttentionPlan(lambda channels, size: NAM(channels, size, part=part), "block")
+    model = cifar_resnet(8, input_shape=INPUT, classes=4, attention=plan)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            nn.init.normal_(module.weight)
+    return model
+
+
+def _gradients(model: nn.Module, extra: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    loss = model(torch.randn(4, *INPUT)).square().mean()
+    model.zero_grad()
+    (loss if extra is None else loss + extra).backward()
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+
+def test_the_gradient_is_that_of_the_l1_term() -> None:
+    model = _network()
+    gammas = [f.parameter for f in scale_factors(model) if f.kind == "gamma"]
+    lambdas = [f.parameter for f in scale_factors(model) if f.kind == "lambda"]
+    gammas[0].data[0] = 0.0  # where the sub-gradient is 0
+    l1 = 0.3 * sum(v.abs().sum() for v in gammas) + 0.7 * sum(v.abs().sum() for v in lambdas)
+    expected = _gradients(model, l1)
+    _gradients(model)
+    build_penalty(model, l1_gamma=0.3, l1_lambda=0.7).add_gradient(1.0)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], atol=1e-6, rtol=1e-6)
+
+
+def test_each_factor_is_found_once_with_its_kind() -> None:
+    model = _network()
+    factors = list(scale_factors(model))
+    assert len({id(f.parameter) for f in factors}) == len(factors)
+    kinds = [(f.kind, f.source) for f in factors]
+    # stem, two BNs in each of three blocks, two projection shortcuts; NAM behind each block
+    assert kinds.count(("gamma", "bn")) == 1 + 6 + 2
+    assert kinds.count(("gamma", "nam")) == 3
+    assert kinds.count(("lambda", "nam")) == 3
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
+    assert {id(f.parameter) for f in factors} == {id(norm.weight) for norm in norms}
+
+
+@pytest.mark.parametrize(("on", "count"), [("nam", 3), ("bn", 9), ("all", 12)])
+def test_on_chooses_the_factors(on: str, count: int) -> None:
+    model = _network()
+    penalty = build_penalty(model, l1_gamma=1.0, l1_lambda=1.0, on=on)
+    assert (len(penalty.gammas), len(penalty.lambdas)) == (count, 3)
+    before = _gradients(model)
+    penalty.add_gradient(1.0)
+    chosen = {id(parameter) for parameter in penalty.penalized}
+    assert len(chosen) == count + 3
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter.grad, before[name]) == (id(parameter) not in chosen)
+
+
+def test_a_factor_without_strength_is_not_penalized() -> None:
+    penalty = build_penalty(_network(), l1_gamma=1e-4, l1_lambda=0.0)
+    assert penalty.penalized == penalty.gammas
+
+
+def test_the_strength_grows_over_the_warm_up() -> None:
+    model = _network("channel")
+    penalty = build_penalty(model, l1_gamma=0.2, l1_lambda=0.0, warmup=0.5)
+    assert [penalty.strength(progress) for progress in (0.0, 0.125, 0.5, 1.0)] == [0.0, 0.25, 1.0, 1.0]
+    gamma = penalty.gammas[0]
+    before = _gradients(model)
+    penalty.add_gradient(0.125)
+    name = next(name for name, parameter in model.named_parameters() if parameter is gamma)
+    torch.testing.assert_close(gamma.grad - before[name], 0.05 * gamma.detach().sign())
+    assert build_penalty(model, l1_gamma=0.2, l1_lambda=0.0).strength(0.0) == 1.0
+
+
+def test_travel_is_how_far_sgd_moves_a_factor_without_gradient() -> None:
+    lr, l1, momentum, steps = 0.05, 1e-3, 0.9, 100
+    strengths = [min(1.0, step / 40) for step in range(steps)]
+    factor = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = torch.optim.SGD([factor], lr=lr, momentum=momentum)
+    for strength in [*strengths, *[0.0] * 400]:  # then the momentum runs out
+        factor.grad = l1 * strength * factor.detach().sign()
+        optimizer.step()
+    expected = travel(l1, [lr] * steps, strengths, momentum=momentum)
+    assert 1 - factor.item() == pytest.approx(expected, rel=1e-9)
+    assert expected == pytest.approx(lr * l1 * sum(strengths) / 0.1)
+
+
+def test_gamma_spread_by_hand() -> None:
+    # 0.0 to 1.0 in steps of 0.1 and signs that do not matter: the deciles are values themselves
+    values = torch.tensor([0.0, -0.1, 0.2, -0.3, 0.4, -0.5, 0.6, -0.7, 0.8, -0.9, 1.0])
+    spread = gamma_spread((nn.Parameter(values[:4]), nn.Parameter(values[4:])))
+    assert spread is not None
+    assert spread.mean == pytest.approx(0.5)
+    assert (spread.bottom_decile, spread.top_decile) == (pytest.approx(0.1), pytest.approx(0.9))
+    assert spread.near_zero == pytest.approx(1 / 11)
+    assert gamma_spread(()) is None
+
+
+def test_penalized_factors_are_not_decayed() -> None:
+    model = _network()
+    penalty = build_penalty(model, l1_gamma=1.0, l1_lambda=0.0, on="bn")
+    optimizer = build_optimizer(
+        model, name="sgd", lr=0.1, momentum=0.9, nesterov=False, weight_decay=0.5, no_decay=penalty.penalized
+    )
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    exempt = {id(parameter) for parameter in penalty.penalized}
+    for name, parameter in model.named_parameters():
+        factor = 1.0 if id(parameter) in exempt else 1 - 0.1 * 0.5
+        torch.testing.assert_close(parameter.detach(), factor * before[name])
