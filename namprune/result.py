@@ -43,11 +43,11 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatencyPair:
-    """Dense parent and pruned network, timed in turns in one process."""
+class Timing:
+    """A run's network and, of a pruned one, the dense network of its recipe, timed in turns in one process."""
 
-    dense: Latency
-    pruned: Latency
+    network: Latency
+    dense: Latency | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,8 @@ class RunResult:
     environment: Environment
     stages: tuple[Measurement, ...]
     cut: Cut | None = None
-    latency: tuple[LatencyPair, ...] = ()
+    latency: tuple[Timing, ...] = ()
+    """By batch size."""
     epochs: int
     seconds: float
     images_per_second: float

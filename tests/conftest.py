@@ -13,9 +13,9 @@ from namprune.result import (
     Cut,
     Environment,
     Latency,
-    LatencyPair,
     Measurement,
     RunResult,
+    Timing,
 )
 from namprune.runs import RunFolder, RunStore
 
@@ -87,7 +87,7 @@ def make_pruned() -> ResultFactory:
             "dense": parent.dense or parent.name,
             "seed": parent.seed,
             "cut": cut,
-            "latency": (LatencyPair(dense=dense, pruned=pruned),),
+            "latency": (Timing(dense=dense, network=pruned),),
         }
         return _result(name, **(values | changes))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from namprune import console
 from namprune.cli.options import RUNS
-from namprune.result import Measurement, RunResult
+from namprune.result import Measurement, RunResult, Timing
 from namprune.table import MISSING, Table, percent, quantity, times
 
 
@@ -22,12 +22,18 @@ def stages_table(result: RunResult, *, title: str) -> Table:
     """Accuracy and cost at each stage, and what the network takes on this device beside its parent."""
     rows = tuple(_stage(stage) for stage in result.stages)
     timings = tuple(
-        f"latency, batch {pair.pruned.batch}: {quantity(pair.pruned.median, 's')}, "
-        f"{times(pair.pruned.median / pair.dense.median)} of dense ({quantity(pair.dense.median, 's')})"
-        for pair in result.latency
+        f"latency, batch {timing.network.batch}: {quantity(timing.network.median, 's')}" + _beside_dense(timing)
+        for timing in result.latency
     )
     columns = ("Stage", "Test top-1 %", "Val top-1 %", "MACs", "Params", "Bytes")
     return Table(title, columns=columns, rows=rows, notes=timings)
+
+
+def _beside_dense(timing: Timing) -> str:
+    if timing.dense is None:
+        return ""
+    ratio = timing.network.median / timing.dense.median
+    return f", {times(ratio)} of dense ({quantity(timing.dense.median, 's')})"
 
 
 def suggest(arguments: str, *, runs: Path) -> None:

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from namprune.report.collect import Collection
-from namprune.result import LatencyPair, RunResult
+from namprune.result import RunResult, Timing
 
 NOISY = 0.1
 """A latency whose inter-quartile range exceeds this share of its median is marked."""
@@ -15,11 +15,11 @@ NOISY = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class LatencySummary:
-    """Forward pass of `batch` pictures: `seconds` of the pruned network, `ratio` to the dense one."""
+    """Forward pass of `batch` pictures: `seconds`, and the `ratio` to the dense network, if this is another."""
 
     batch: int
     seconds: float
-    ratio: float
+    ratio: float | None
     noisy: bool
 
 
@@ -127,18 +127,21 @@ def _per_seed(values: Iterable[tuple[RunResult, float]]) -> dict[int, float]:
 
 
 def _latency(group: Sequence[RunResult]) -> tuple[LatencySummary, ...]:
-    by_batch: dict[int, list[LatencyPair]] = defaultdict(list)
+    by_batch: dict[int, list[Timing]] = defaultdict(list)
     for result in group:
-        for pair in result.latency:
-            by_batch[pair.pruned.batch].append(pair)
-    return tuple(
-        LatencySummary(
-            batch=batch,
-            seconds=fmean(pair.pruned.median for pair in pairs),
-            ratio=fmean(pair.pruned.median / pair.dense.median for pair in pairs),
-            noisy=any(timed.iqr > NOISY * timed.median for pair in pairs for timed in (pair.dense, pair.pruned)),
-        )
-        for batch, pairs in sorted(by_batch.items())
+        for timing in result.latency:
+            by_batch[timing.network.batch].append(timing)
+    return tuple(_timed(batch, timings) for batch, timings in sorted(by_batch.items()))
+
+
+def _timed(batch: int, timings: Sequence[Timing]) -> LatencySummary:
+    ratios = [timing.network.median / timing.dense.median for timing in timings if timing.dense]
+    latencies = [latency for timing in timings for latency in (timing.network, timing.dense) if latency]
+    return LatencySummary(
+        batch=batch,
+        seconds=fmean(timing.network.median for timing in timings),
+        ratio=fmean(ratios) if ratios else None,
+        noisy=any(latency.iqr > NOISY * latency.median for latency in latencies),
     )
 
 

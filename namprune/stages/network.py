@@ -8,11 +8,13 @@ from torch import nn
 from namprune.checkpoint import load_network
 from namprune.data import Data
 from namprune.errors import DataError
-from namprune.measure import accuracy, complexity
+from namprune.measure import accuracy, complexity, interleaved_latency
 from namprune.recipe.schema import Recipe
-from namprune.result import EpochRecord, Measurement, RunResult, Stage
+from namprune.result import EpochRecord, Measurement, RunResult, Stage, Timing
 from namprune.runs import RunFolder
 from namprune.training.loop import EVAL_BATCH
+
+LATENCY_BATCHES = (1, 64)
 
 
 def placed(model: nn.Module, recipe: Recipe, device: torch.device) -> nn.Module:
@@ -60,6 +62,18 @@ def measured(model: nn.Module, data: Data, recipe: Recipe, *, stage: Stage, test
         val=accuracy(model, data.val.ordered(batch_size=EVAL_BATCH), precision=precision),
         test=accuracy(model, data.test.ordered(batch_size=EVAL_BATCH), precision=precision) if test else None,
     )
+
+
+def timings(
+    model: nn.Module, recipe: Recipe, input_shape: tuple[int, int, int], *, dense: nn.Module | None = None
+) -> tuple[Timing, ...]:
+    """Latency of a network, and of a dense one in turns with it, for each of `LATENCY_BATCHES`."""
+    models = {"network": model} if dense is None else {"network": model, "dense": dense}
+    taken = [
+        interleaved_latency(models, input_shape, batch=batch, channels_last=recipe.runtime.channels_last)
+        for batch in LATENCY_BATCHES
+    ]
+    return tuple(Timing(network=one["network"], dense=one.get("dense")) for one in taken)
 
 
 def describe_attention(recipe: Recipe) -> str:

@@ -3,19 +3,17 @@
 import time
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from namprune import console
 from namprune.checkpoint import to_bytes
 from namprune.data import Data, build_data
 from namprune.device import describe_environment, pick_device
-from namprune.measure import interleaved_latency
 from namprune.models import build_model
 from namprune.pruning import ChannelGraph, PruningPlan, apply_plan, make_plan, recalibrate
 from namprune.recipe import dump_recipe, recipe_digest
 from namprune.recipe.schema import Recipe
-from namprune.result import Cut, LatencyPair, Measurement, RunResult
+from namprune.result import Cut, Measurement, RunResult
 from namprune.runs import RunFolder, RunStore
 from namprune.stages.logbook import follow
 from namprune.stages.network import (
@@ -26,12 +24,12 @@ from namprune.stages.network import (
     measured,
     open_network,
     placed,
+    timings,
     utc_now,
 )
 from namprune.training import build_training
 
 PROOF_PICTURES = 8
-LATENCY_BATCHES = (1, 64)
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,8 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
     run.write(run.plan, the_plan.to_json())
     model = placed(model, recipe, device)
     stages, epochs, speed = _repair(model, data, recipe, run)
+    # The dense network only has to take the time it takes: its weights do not matter.
+    dense = placed(build_model(recipe, classes=len(data.classes), input_shape=data.input_shape), recipe, device)
     run.write(run.weights, to_bytes(model))
     return run.finish(
         RunResult(
@@ -92,7 +92,7 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
             environment=describe_environment(device),
             stages=(planned.parent.final, *stages),
             cut=_cut(the_plan, proof),
-            latency=_latency(model, data, recipe, device),
+            latency=timings(model, recipe, data.input_shape, dense=dense),
             epochs=epochs,
             seconds=time.perf_counter() - started,
             images_per_second=speed,
@@ -159,21 +159,6 @@ def _repair(model: nn.Module, data: Data, recipe: Recipe, run: RunFolder) -> tup
         len(records),
         mean_speed(records),
     )
-
-
-def _latency(model: nn.Module, data: Data, recipe: Recipe, device: torch.device) -> tuple[LatencyPair, ...]:
-    """The pruned network and the dense one of the recipe, in turns; weights do not matter to time."""
-    dense = placed(build_model(recipe, classes=len(data.classes), input_shape=data.input_shape), recipe, device)
-    pairs = []
-    for batch in LATENCY_BATCHES:
-        timed = interleaved_latency(
-            {"dense": dense, "pruned": model},
-            data.input_shape,
-            batch=batch,
-            channels_last=recipe.runtime.channels_last,
-        )
-        pairs.append(LatencyPair(dense=timed["dense"], pruned=timed["pruned"]))
-    return tuple(pairs)
 
 
 def _cut(plan: PruningPlan, proof: float) -> Cut:

@@ -12,7 +12,7 @@ from namprune.recipe.schema import Recipe
 from namprune.result import RunResult
 from namprune.runs import RunStore
 from namprune.stages.logbook import follow
-from namprune.stages.network import check_batch, describe_attention, mean_speed, measured, placed, utc_now
+from namprune.stages.network import check_batch, describe_attention, mean_speed, measured, placed, timings, utc_now
 from namprune.training import build_training, penalty_travel
 
 
@@ -59,6 +59,7 @@ def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunRes
             files={},
             environment=describe_environment(device),
             stages=(measured(model, data, recipe, stage="trained", test=True),),
+            latency=timings(model, recipe, data.input_shape),
             epochs=len(records),
             seconds=time.perf_counter() - started,
             images_per_second=mean_speed(records),

@@ -3,7 +3,7 @@
 import pytest
 
 from namprune.report import collect, summarise
-from namprune.result import Environment, Latency, LatencyPair
+from namprune.result import Environment, Latency, Timing
 from namprune.runs import RunStore
 
 
@@ -122,7 +122,7 @@ def test_latency_is_averaged_over_seeds_and_noise_is_marked(store, save, make_re
     assert timed.ratio == pytest.approx(0.5)
     steady = Latency(batch=64, median=0.010, iqr=0.0005, blocks=9)
     shaky = Latency(batch=64, median=0.010, iqr=0.0011, blocks=9)
-    pair = (LatencyPair(dense=shaky, pruned=steady),)
+    pair = (Timing(dense=shaky, network=steady),)
     save(make_pruned("r", parent=make_result("f", seed=2), latency=pair))
     assert rows_of(store)[0].latency[0].noisy
 

@@ -37,7 +37,7 @@ def test_every_stage_is_measured_and_test_is_read_at_the_end(store, pruned) -> N
     assert [stage.test is not None for stage in result.stages] == [True, False, False, True]
     assert result.stages[0] == store.open("dense").result().final
     assert (result.parent, result.dense, result.name) == ("dense", "dense", "dense-p40")
-    assert [pair.pruned.batch for pair in result.latency] == [1, 64]
+    assert [(timing.network.batch, timing.dense is None) for timing in result.latency] == [(1, False), (64, False)]
     assert result.cut is not None
     assert result.cut.proof < 1e-7
     assert result.cut.skipped == {"classifier": "its channels are the network's output"}

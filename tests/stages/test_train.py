@@ -23,6 +23,7 @@ def test_a_run_holds_what_its_result_says(trained) -> None:
     assert result.final.test is not None
     assert result.final.test.images == 300
     assert result.final.val.images == 30
+    assert [(timing.network.batch, timing.dense) for timing in result.latency] == [(1, None), (64, None)]
     assert {path.name for path in run.path.iterdir()} >= {*result.files, "result.json"}
     assert any(path.name.startswith("events.out.tfevents") for path in run.path.iterdir())
     assert [folder.name for folder in store.folders()] == ["dense"]
