@@ -21,11 +21,13 @@ ModelName = Literal[
 Stem = Literal["cifar", "imagenet"]
 """First layers: full resolution for small pictures, or downsampled at once for large ones."""
 
-AttentionName = Literal["none", "nam"]
+AttentionName = Literal["none", "nam", "se", "cbam", "bam", "sa", "ulsam", "eca", "half"]
 """Attention modules in `namprune.attention.ATTENTIONS`, and none."""
 
-Placement = Literal["block", "interior", "both"]
-"""`block`: after the last BN of a block, before the residual add. `interior`: on the channels inside it."""
+Placement = Literal["block", "interior", "both", "stage", "replace"]
+"""`block`: after the last BN of a block, before the residual add. `interior`: on the channels inside it. `both`.
+`stage`: on the residual stream before each downsampling. `replace`: in the place of one stride-1 equal-width block
+in each of two late stages."""
 
 DataName = Literal["digits", "cifar10", "cifar100", "imagefolder"]
 """Data sets in `namprune.data.DATASETS`."""

@@ -2,18 +2,34 @@
 
 from functools import partial
 
+from namprune.attention.bam import BAM
+from namprune.attention.cbam import CBAM
 from namprune.attention.contract import Attention, AttentionFactory, opaque
+from namprune.attention.eca import ECA
+from namprune.attention.half import Half
 from namprune.attention.nam import NAM
-from namprune.recipe.schema import NAMSection, NoAttention
+from namprune.attention.sa import SA
+from namprune.attention.se import SE
+from namprune.attention.ulsam import ULSAM
+from namprune.recipe.schema import AttentionSection
 
 __all__ = ["ATTENTIONS", "NAM", "Attention", "AttentionFactory", "build_attention", "opaque"]
 
-ATTENTIONS: dict[str, type[Attention]] = {"nam": NAM}
+ATTENTIONS: dict[str, type[Attention]] = {
+    "nam": NAM,
+    "se": SE,
+    "cbam": CBAM,
+    "bam": BAM,
+    "sa": SA,
+    "ulsam": ULSAM,
+    "eca": ECA,
+    "half": Half,
+}
 
 
-def build_attention(section: NoAttention | NAMSection) -> AttentionFactory | None:
+def build_attention(section: AttentionSection) -> AttentionFactory | None:
     """The factory that a recipe's attention section describes; None for a plain network."""
-    if isinstance(section, NoAttention):
+    if section.name == "none":
         return None
     options = section.model_dump(exclude={"name", "placement"})
     return partial(ATTENTIONS[section.name], **options)

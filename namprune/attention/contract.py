@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 AttentionFactory: TypeAlias = Callable[[int, tuple[int, int]], "Attention"]
@@ -36,14 +37,55 @@ class Attention(nn.Module, ABC):
         The output for the kept channels stays what it was with the others at zero.
         """
 
+    def mask(self, keep: Tensor) -> None:
+        """At full width, with the other channels at zero, compute for those in `keep` what `prune` will.
+
+        Only a module that cannot ignore a zero has anything to do: CBAM's maximum over the channels.
+        """
+
     @abstractmethod
     def macs(self, x: Tensor) -> int:
         """Multiply-accumulates of one call on `x`, element-wise products included."""
+
+    def fixed_macs(self, x: Tensor) -> int:
+        """Those of `macs` that stay however many channels go; the others go with them in proportion."""
+        return 0
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         # A product, not x itself: the tracer needs an autograd node of this module's own.
         return x * 1.0 if Attention._opaque else self.attend(x)
+
+
+@torch.no_grad()
+def narrow_linear(layer: nn.Linear | nn.Conv2d, *, inputs: Tensor | None = None, outputs: Tensor | None = None) -> None:
+    """Keep the given inputs and outputs of a linear layer or an ungrouped convolution, in place."""
+    if inputs is not None:
+        layer.weight = kept(layer.weight, inputs, dim=1)
+    if outputs is not None:
+        layer.weight = kept(layer.weight, outputs)
+        if layer.bias is not None:
+            layer.bias = kept(layer.bias, outputs)
+    width_out, width_in = layer.weight.shape[:2]
+    if isinstance(layer, nn.Linear):
+        layer.in_features, layer.out_features = width_in, width_out
+    else:
+        layer.in_channels, layer.out_channels = width_in, width_out
+
+
+@torch.no_grad()
+def narrow_batchnorm(layer: nn.BatchNorm1d | nn.BatchNorm2d, keep: Tensor) -> None:
+    """Keep the given channels of a BatchNorm, in place."""
+    layer.weight, layer.bias = kept(layer.weight, keep), kept(layer.bias, keep)
+    assert layer.running_mean is not None  # noqa: S101 - it tracks
+    assert layer.running_var is not None  # noqa: S101
+    layer.running_mean, layer.running_var = layer.running_mean[keep].clone(), layer.running_var[keep].clone()
+    layer.num_features = keep.numel()
+
+
+def kept(parameter: Tensor, keep: Tensor, *, dim: int = 0) -> nn.Parameter:
+    """A new parameter with the entries `keep` along `dim`, as frozen as the old one."""
+    return nn.Parameter(parameter.index_select(dim, keep), requires_grad=parameter.requires_grad)
 
 
 @contextmanager

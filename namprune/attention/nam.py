@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from namprune.attention.contract import Attention
+from namprune.attention.contract import Attention, narrow_batchnorm
 
 Part = Literal["channel", "spatial", "both"]
 Scale = Literal["sum", "mean"]
@@ -106,12 +106,7 @@ class NAMChannel(Attention):
         """
         bn = self.gate.bn
         before = self.gate.importance()[keep]
-        for name in ("weight", "bias"):
-            parameter = getattr(bn, name)
-            setattr(bn, name, nn.Parameter(parameter[keep].clone(), requires_grad=parameter.requires_grad))
-        for name in ("running_mean", "running_var"):
-            setattr(bn, name, getattr(bn, name)[keep].clone())
-        bn.num_features = keep.numel()
+        narrow_batchnorm(bn, keep)
         after = self.gate.importance()
         # Equal for every channel but for rounding; where all kept factors are zero both gates are 0.5 anyway.
         ratio = before.sum() / after.sum() if after.sum() > 0 else before.new_ones(())

@@ -50,6 +50,19 @@ def layer_macs(model: nn.Module, input_shape: Shape) -> dict[str, int]:
     return dict(_leaves(tree, ""))
 
 
+def fixed_macs(model: nn.Module, input_shape: Shape) -> dict[str, int]:
+    """Of `layer_macs`, what does not go with a layer's channels: parts of some attention modules."""
+    fixed: dict[str, int] = {}
+    with _example(model, input_shape) as (probe, x):
+        for name, module in probe.named_modules():
+            if isinstance(module, Attention):
+                module.register_forward_pre_hook(
+                    lambda module, inputs, name=name: fixed.update({name: module.fixed_macs(inputs[0])})
+                )
+        probe(x)
+    return fixed
+
+
 @contextmanager
 def _example(model: nn.Module, input_shape: Shape) -> Iterator[tuple[nn.Module, Tensor]]:
     """A copy to profile (thop leaves its buffers behind) with one zero picture on its device."""

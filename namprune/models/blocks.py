@@ -20,9 +20,15 @@ class AttentionPlan:
 
     def at(self, spot: Placement, channels: int, size: Size) -> nn.Module:
         """The module for one spot: attention where the placement asks for it, else the identity."""
-        if self.factory is None or self.placement not in (spot, "both"):
+        wanted = ("block", "interior") if self.placement == "both" else (self.placement,)
+        if self.factory is None or spot not in wanted:
             return nn.Identity()
         return self.factory(channels, size)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether attention stands in the place of whole blocks."""
+        return self.factory is not None and self.placement == "replace"
 
 
 def strided(size: Size, stride: int) -> Size:

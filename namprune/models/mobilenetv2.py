@@ -20,6 +20,10 @@ STAGES = (
 )
 """Expansion, output channels, blocks, stride of the first block (table 2 of the paper)."""
 
+REPLACED = (4, 5)
+"""Stages whose last block `placement: replace` replaces: one of 96 and one of 160 channels, as ULSAM's headline
+network, whose published 2.96 M parameters and 261.88 M MACs single these out (https://arxiv.org/abs/2006.15102)."""
+
 
 class InvertedResidual(nn.Module):
     """Expand by a 1x1 convolution, filter by a depthwise 3x3, project by a linear 1x1; add where shapes allow.
@@ -85,11 +89,16 @@ class MobileNetV2(nn.Module):
             nn.BatchNorm2d(channels),
             nn.ReLU6(),
         )
-        blocks = []
+        blocks: list[nn.Module] = []
         for index, (expansion, out, depth, stride) in enumerate(STAGES):
             for position in range(depth):
                 step = 1 if position else (second_stride if index == 1 else stride)
                 out_channels = scaled_width(out, width)
+                if attention.replaces and index in REPLACED and position == depth - 1:
+                    blocks.append(attention.at("replace", channels, size))
+                    continue
+                if step == 2 and attention.placement == "stage":
+                    blocks.append(attention.at("stage", channels, size))
                 blocks.append(InvertedResidual(channels, out_channels, expansion, step, size, attention))
                 size, channels = strided(size, step), out_channels
         self.blocks = nn.Sequential(*blocks)

@@ -114,12 +114,17 @@ class ResNet(nn.Module):
         channels = widths[0]
         stages = []
         for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
-            blocks = []
+            blocks: list[nn.Module] = []
             for position in range(depth):
+                if attention.replaces and index >= len(depths) - 2 and 0 < position == depth - 1:
+                    blocks.append(attention.at("replace", channels, size))
+                    continue
                 stride = 2 if index > 0 and position == 0 else 1
                 blocks.append(block(channels, width, stride, size, attention))
                 size = strided(size, stride)
                 channels = width * block.expansion
+            if index < len(depths) - 1 and attention.placement == "stage":
+                blocks.append(attention.at("stage", channels, size))
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         self.classifier = nn.Linear(channels, classes)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from namprune.attention import Attention
 from namprune.choices import CriterionName, Scope
 from namprune.errors import ProofError, PruneError
 from namprune.pruning.graph import ChannelGraph, ChannelGroup
@@ -97,6 +98,11 @@ def masked(model: nn.Module, cuts: Sequence[tuple[ChannelGroup, GroupCut]]) -> n
     for group, cut in cuts:
         goes = torch.zeros(group.size, dtype=torch.bool)
         goes[removed(cut)] = True
+        kept = torch.tensor(cut.kept)
+        for member in group.attentions:
+            layer = dense.get_submodule(member.name)
+            assert isinstance(layer, Attention)  # noqa: S101 - the copy of one
+            layer.mask(kept)
         for member in (*group.makers, *group.norms):
             positions = member.positions[goes[member.channels]]
             layer = dense.get_submodule(member.name)

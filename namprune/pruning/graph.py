@@ -7,6 +7,7 @@ ties and passes its own caps. Attention modules are opaque while tracing and cut
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -154,7 +155,8 @@ class _AttentionKnife(tp.BasePruningFunc):  # type: ignore[misc]
     def prune_out_channels(self, layer: Attention, idxs: Sequence[int]) -> nn.Module:
         mask = torch.ones(layer.channels, dtype=torch.bool)
         mask[list(idxs)] = False
-        layer.prune(mask.nonzero().flatten().to(next(layer.parameters()).device))
+        device = next(chain(layer.parameters(), layer.buffers())).device
+        layer.prune(mask.nonzero().flatten().to(device))
         return layer
 
     prune_in_channels = prune_out_channels

@@ -1,19 +1,12 @@
 """A removal as data: which channels of which layers stay, why, and what it saves. Inspect, save, replay."""
 
-import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-
-import torch
-from torch import Tensor, nn
 
 from namprune.choices import CriterionName, Scope
 from namprune.errors import PruneError
-from namprune.measure import layer_macs
 from namprune.pruning.allocate import allocate, least_width
-from namprune.pruning.graph import ChannelGraph, ChannelGroup
+from namprune.pruning.cost import Cost
+from namprune.pruning.graph import ChannelGraph
 from namprune.pruning.importance import build_importance, near_zero_share
 from namprune.result import record_from_json, to_json
 from namprune.table import Table, quantity
@@ -113,7 +106,7 @@ def make_plan(
     ranked = [(group, score) for group, score in scored if score is not None]
     unranked = {group.root: f"{criterion} has nothing to judge it by" for group, score in scored if score is None}
     kept = allocate([score for _, score in ranked], ratio=ratio, scope=scope, floor=floor, round_to=round_to)
-    macs = layer_macs(graph.model, input_shape)
+    cost = Cost.of(graph.model, input_shape)
     cuts = tuple(
         GroupCut(
             root=group.root,
@@ -121,7 +114,7 @@ def make_plan(
             before=group.size,
             kept=tuple(keep.tolist()),
             scores=tuple(score.tolist()),
-            macs_saved=sum(macs.values()) - macs_after(macs, [(group, keep)]),
+            macs_saved=cost.total - cost.after([(group, keep)]),
             note=_note(group.size, len(keep), floor=floor, round_to=round_to),
         )
         for (group, score), keep in zip(ranked, kept, strict=True)
@@ -140,27 +133,9 @@ def make_plan(
         groups=cuts,
         skipped=graph.skipped | unranked,
         near_zero=near_zero_share(graph.groups),
-        macs_before=sum(macs.values()),
-        macs_after=macs_after(macs, [(group, keep) for (group, _), keep in zip(ranked, kept, strict=True)]),
+        macs_before=cost.total,
+        macs_after=cost.after([(group, keep) for (group, _), keep in zip(ranked, kept, strict=True)]),
     )
-
-
-def macs_after(macs: Mapping[str, int], cuts: Sequence[tuple[ChannelGroup, Tensor]]) -> int:
-    """MACs with only the given channels kept: a layer's scale with its inputs times its outputs."""
-    widths: dict[tuple[str, str], int] = {}
-    lost: Counter[tuple[str, str]] = Counter()  # of a layer behind a concatenation to several groups together
-    for group, keep in cuts:
-        goes = torch.ones(group.size, dtype=torch.bool)
-        goes[keep] = False
-        for member in group.members:
-            if member.name in macs:
-                side = (member.name, member.side)
-                widths[side] = _side_width(member.module, member.side)
-                lost[side] += int(goes[member.channels].sum())
-    left = {name: Fraction(count) for name, count in macs.items()}
-    for (name, end), width in widths.items():
-        left[name] *= Fraction(width - lost[name, end], width)
-    return math.floor(sum(left.values()))
 
 
 def compose(first: PruningPlan, second: PruningPlan) -> PruningPlan:
@@ -200,17 +175,6 @@ def compose(first: PruningPlan, second: PruningPlan) -> PruningPlan:
         macs_before=first.macs_before,
         macs_after=second.macs_after,
     )
-
-
-def _side_width(module: nn.Module, side: str) -> int:
-    """Size of the dimension of a layer that a group runs along."""
-    if isinstance(module, nn.Conv2d):
-        return module.in_channels if side == "in" else module.out_channels
-    if isinstance(module, nn.Linear):
-        return module.in_features if side == "in" else module.out_features
-    channels = module.channels  # attention; layers without MACs are not asked
-    assert isinstance(channels, int)  # noqa: S101
-    return channels
 
 
 def _note(before: int, kept: int, *, floor: float, round_to: int) -> str:

@@ -77,13 +77,18 @@ def timings(
 
 
 def describe_attention(recipe: Recipe) -> str:
-    """The attention as the report names it, such as `nam (channel, block)`."""
+    """The attention as the report names it: `nam (channel, block)`, with the options that are not the default."""
     section = recipe.attention
     if section.name == "none":
         return "none"
-    details: list[str] = [section.part, section.placement]
-    details += [f"scale {section.scale}"] if section.scale != "sum" else []
-    return f"{section.name} ({', '.join(details)})"
+    part = [section.part] if section.name == "nam" else []
+    fields = type(section).model_fields
+    odd = [
+        f"{key} {value}"
+        for key, value in section.model_dump(exclude={"name", "part", "placement"}).items()
+        if value != fields[key].default
+    ]
+    return f"{section.name} ({', '.join([*part, section.placement, *odd])})"
 
 
 def mean_speed(records: list[EpochRecord]) -> float:

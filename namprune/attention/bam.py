@@ -1,0 +1,70 @@
+"""BAM, bottleneck attention (Park et al., 2018), https://arxiv.org/abs/1807.06514.
+
+    y = x + x * sigmoid(c + s)      c: (N, C, 1, 1) channel branch,  s: (N, 1, H, W) spatial branch
+
+The paper adds the branches (`combine="sum"`, its ablation's best); the published code and weights multiply them
+(`combine="mul"`). As in the code, BatchNorm is on the hidden layers alone; the paper has one at each branch's end.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from namprune.attention.contract import Attention, narrow_linear
+from namprune.attention.se import bottleneck
+
+
+class BAM(Attention):
+    """Gate of pooled channels and of dilated convolutions; made for the places between stages."""
+
+    def __init__(
+        self,
+        channels: int,
+        size: tuple[int, int],
+        *,
+        reduction: int = 16,
+        dilation: int = 4,
+        combine: Literal["sum", "mul"] = "sum",
+    ) -> None:
+        super().__init__()
+        hidden = bottleneck(channels, reduction)
+        self.combine = combine
+        self.squeeze = nn.Linear(channels, hidden)
+        self.bn = nn.BatchNorm1d(hidden)
+        self.excite = nn.Linear(hidden, channels)
+        self.reduce = nn.Conv2d(channels, hidden, 1)
+        dilated = (nn.Conv2d(hidden, hidden, 3, padding=dilation, dilation=dilation) for _ in range(2))
+        self.context = nn.Sequential(
+            *(layer for conv in dilated for layer in (nn.BatchNorm2d(hidden), nn.ReLU(), conv)),
+            *(nn.BatchNorm2d(hidden), nn.ReLU(), nn.Conv2d(hidden, 1, 1)),
+        )
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.squeeze.in_features
+
+    def attend(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W). In training N must be above 1, for the BatchNorm of the pooled channels."""
+        channel = self.excite(torch.relu(self.bn(self.squeeze(x.mean((2, 3))))))[:, :, None, None]
+        spatial = self.context(self.reduce(x))  # (N, 1, H, W)
+        scores = channel + spatial if self.combine == "sum" else channel * spatial
+        return x + x * torch.sigmoid(scores).to(x.dtype)
+
+    def prune(self, keep: Tensor) -> None:
+        """Keep the channels `keep`: those at zero add nothing to either branch."""
+        narrow_linear(self.squeeze, inputs=keep)
+        narrow_linear(self.excite, outputs=keep)
+        narrow_linear(self.reduce, inputs=keep)
+
+    def macs(self, x: Tensor) -> int:
+        """Linear layers, convolutions, and the product with x."""
+        linear = self.squeeze.weight.numel() + self.excite.weight.numel()
+        reduce = x.shape[2] * x.shape[3] * self.reduce.weight.numel()
+        return x.shape[0] * (linear + reduce) + self.fixed_macs(x) + x.numel()
+
+    def fixed_macs(self, x: Tensor) -> int:
+        """The convolutions inside the bottleneck."""
+        inner = sum(layer.weight.numel() for layer in self.context if isinstance(layer, nn.Conv2d))
+        return x.shape[0] * x.shape[2] * x.shape[3] * inner
