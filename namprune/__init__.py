@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from namprune.recipe import Recipe as Recipe
     from namprune.recipe import load_recipe as load_recipe
     from namprune.runs import RunStore as RunStore
+    from namprune.stages.compare import compare as compare
     from namprune.stages.evaluate import evaluate as evaluate
     from namprune.stages.prune import prune as prune
     from namprune.stages.train import train as train
@@ -39,6 +40,7 @@ _HOMES = {
     "apply_plan": "namprune.pruning",
     "build_data": "namprune.data",
     "build_model": "namprune.models",
+    "compare": "namprune.stages.compare",
     "complexity": "namprune.measure",
     "evaluate": "namprune.stages.evaluate",
     "fit": "namprune.training",

@@ -39,7 +39,7 @@ def load_network(recipe: Recipe, weights: Path, *, classes: int, input_shape: tu
         load_model(model, weights, strict=True)
         with torch.no_grad():
             model.eval()(torch.zeros(1, *input_shape))
-    except RuntimeError as error:
+    except (RuntimeError, IndexError) as error:
         raise _foreign(weights, f"its widths do not fit together ({str(error).splitlines()[0]})") from error
     return model.train()
 
@@ -80,10 +80,15 @@ def _check(model: nn.Module, shapes: Shapes, weights: Path) -> None:
         raise _foreign(weights, f"{odd[0]} is {'missing' if odd[0] in dense else 'unknown to the recipe'}")
     for name, shape in shapes.items():
         most = dense[name]
-        if len(shape) != len(most) or any(
-            not (0 < is_ <= was or is_ == was) for is_, was in zip(shape, most, strict=True)
-        ):
+        if not _narrower(shape, most):
             raise _foreign(weights, f"{name} has the shape {list(shape)}, the recipe allows up to {list(most)}")
+
+
+def _narrower(shape: tuple[int, ...], most: tuple[int, ...]) -> bool:
+    """Whether a tensor may be what removals left of one of shape `most`: fewer outputs and inputs, the same kernel."""
+    if len(shape) != len(most) or shape[2:] != most[2:]:
+        return False
+    return all(0 < now <= before or now == before for now, before in zip(shape, most, strict=True))
 
 
 def _foreign(weights: Path, fault: str) -> RunError:

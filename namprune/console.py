@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ from rich.text import Text
 
 from namprune.errors import NampruneError
 from namprune.table import Table
+
+_quiet = ContextVar("quiet", default=False)
 
 
 class Progress(Protocol):
@@ -39,12 +42,14 @@ def _stderr() -> Console:
 
 def message(text: str) -> None:
     """A line about what goes on."""
-    _say(Text(printable(text)))
+    if not _quiet.get():
+        _say(Text(printable(text)))
 
 
 def warn(text: str) -> None:
     """A line about what may surprise."""
-    _say(Text.assemble(("warning: ", "yellow"), printable(text)))
+    if not _quiet.get():
+        _say(Text.assemble(("warning: ", "yellow"), printable(text)))
 
 
 def error(fault: NampruneError) -> None:
@@ -81,10 +86,20 @@ def show(table: Table) -> None:
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """Drop the messages, warnings and bars of what runs inside; results and errors are shown."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
+@contextmanager
 def progress(total: int, description: str) -> Iterator[Progress]:
     """A bar of `total` steps on stderr with note, count and time left; nothing where stderr is no terminal."""
     console = _stderr()
-    if not console.is_terminal:
+    if _quiet.get() or not console.is_terminal:
         yield _Silent()
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn

@@ -119,7 +119,9 @@ class Cut:
     channels_before: int
     channels_after: int
     near_zero: float
-    """Share of the channels whose score was already near zero before the cut."""
+    """Share of all channels whose factors were near zero before the cut."""
+    near_zero_removed: float
+    """The same of the channels that went."""
     proof: float
     """Largest difference between the masked and the pruned network's logits, relative to the largest logit."""
     skipped: dict[str, str]
@@ -139,6 +141,8 @@ class RunResult:
     """The run that was pruned."""
     dense: str | None
     """The unpruned ancestor."""
+    dense_weights: str | None = None
+    """SHA-256 of its weights: another run that took its name later is not it."""
     model: str
     attention: str
     data: str
@@ -147,7 +151,7 @@ class RunResult:
     """Channels, height, width."""
     seed: int
     recipe_digest: str
-    """SHA-256 of the resolved recipe without its seed and runtime: equal for repetitions of one experiment."""
+    """SHA-256 of what the recipe says of the experiment: equal for its repetitions with other seeds."""
     data_digest: str
     files: dict[str, str]
     """SHA-256 of the run's own files."""

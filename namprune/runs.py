@@ -31,6 +31,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     Raises:
         RunError: the place cannot be written or is full.
     """
+    path = path.resolve()  # a link stays one
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     with _writing(path):
         try:
@@ -97,6 +98,8 @@ class RunFolder:
             raise _broken(self, f"result.json cannot be read ({error})") from error
         except RunError as error:
             raise _broken(self, error.message, hint=error.hint) from error
+        if not _is_plain(self.name):
+            raise _broken(self, "its name is none that a run can have")
         if result.name != self.name:
             raise _broken(self, f"result.json belongs to run {result.name!r}; a run cannot be copied or renamed")
         if missing := [name for name in _ALWAYS if name not in result.files]:
@@ -221,9 +224,9 @@ class RunStore:
 
     def folders(self) -> tuple[RunFolder, ...]:
         """Everything under the root that looks like a run, finished or not, by name."""
-        if not self.root.is_dir():
-            return ()
-        return tuple(folder for path in sorted(self.root.iterdir()) if _is_run(folder := RunFolder(path)))
+        with _reading(self.root):
+            paths = sorted(self.root.iterdir()) if self.root.is_dir() else []
+            return tuple(folder for path in paths if _is_run(folder := RunFolder(path)))
 
     def _folder(self, name: str) -> RunFolder:
         if not _is_plain(name):
@@ -243,7 +246,7 @@ def _is_plain(name: str) -> bool:
 
 
 def _is_run(folder: RunFolder) -> bool:
-    return _is_plain(folder.name) and (folder.recipe.exists() or folder.result_file.exists())
+    return any(file.exists() for file in (folder.recipe, folder.result_file, folder.weights, folder.metrics))
 
 
 def _broken(folder: RunFolder, fault: str, *, hint: str | None = None) -> RunError:
@@ -262,6 +265,16 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot read {path}: {error.strerror or error}", hint="choose another folder with --runs"
+        ) from error
 
 
 @contextmanager

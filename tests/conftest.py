@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from namprune.result import (
     Timing,
 )
 from namprune.runs import RunFolder, RunStore
+
+WEIGHTS = b"weights"
 
 ResultFactory = Callable[..., RunResult]
 RunFactory = Callable[[RunResult], RunFolder]
@@ -77,6 +80,7 @@ def make_pruned() -> ResultFactory:
             channels_before=100,
             channels_after=50,
             near_zero=0.6,
+            near_zero_removed=0.9,
             proof=1e-7,
             skipped={"classifier": "its channels are the network's output"},
         )
@@ -85,6 +89,7 @@ def make_pruned() -> ResultFactory:
             "kind": "prune",
             "parent": parent.name,
             "dense": parent.dense or parent.name,
+            "dense_weights": sha256(WEIGHTS).hexdigest(),
             "seed": parent.seed,
             "cut": cut,
             "latency": (Timing(dense=dense, network=pruned),),
@@ -106,7 +111,7 @@ def save(store: RunStore) -> RunFactory:
 
     def write(result: RunResult) -> RunFolder:
         folder = store.create(result.name, recipe="seed: 0\n")
-        folder.write(folder.weights, b"weights")
+        folder.write(folder.weights, WEIGHTS)
         folder.finish(result)
         return folder
 

@@ -16,7 +16,7 @@ from namprune.attention import ATTENTIONS
 from namprune.data import DATASETS
 from namprune.models import MODELS
 from namprune.pruning import IMPORTANCES
-from namprune.recipe.schema import NAMSection, NoAttention
+from namprune.recipe.schema import AttentionSection
 
 ROOT = Path(namprune.__file__).parent
 FLOORS = {
@@ -154,7 +154,7 @@ def test_choices_are_the_registry(names, registry) -> None:
 
 
 def test_recipes_have_a_section_per_attention() -> None:
-    sections = (NoAttention, NAMSection)
+    sections = typing.get_args(AttentionSection)
     named = {name for section in sections for name in typing.get_args(section.model_fields["name"].annotation)}
     assert named == set(typing.get_args(choices.AttentionName))
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -58,6 +59,18 @@ def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str
         bar.advance(1, note="loss 0.41")
         console.message("epoch 1")
     assert capsys.readouterr().err == "epoch 1\n"
+
+
+def test_quiet_drops_what_goes_on_but_no_error_and_no_result(capsys: pytest.CaptureFixture[str]) -> None:
+    with suppress(KeyboardInterrupt), console.quiet():
+        console.message("goes on")
+        console.warn("careful")
+        console.error(RunError("wrong"))
+        console.output("result")
+        raise KeyboardInterrupt
+    console.message("heard again")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("result\n", "error: wrong\nheard again\n")
 
 
 def test_progress_shows_note_and_count_on_a_terminal() -> None:

@@ -47,8 +47,9 @@ class BAM(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W). In training N must be above 1, for the BatchNorm of the pooled channels."""
-        channel = self.excite(torch.relu(self.bn(self.squeeze(x.mean((2, 3))))))[:, :, None, None]
-        spatial = self.context(self.reduce(x))  # (N, 1, H, W)
+        wide = x.to(self.reduce.weight.dtype)
+        channel = self.excite(torch.relu(self.bn(self.squeeze(wide.mean((2, 3))))))[:, :, None, None]
+        spatial = self.context(self.reduce(wide))  # (N, 1, H, W)
         scores = channel + spatial if self.combine == "sum" else channel * spatial
         return x + x * torch.sigmoid(scores).to(x.dtype)
 

@@ -34,10 +34,12 @@ class CBAM(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        y = x * torch.sigmoid(self._mlp(x.mean((2, 3))) + self._mlp(x.amax((2, 3))))[:, :, None, None].to(x.dtype)
+        dtype = self.conv.weight.dtype
+        scores = self._mlp(x.mean((2, 3), dtype=dtype)) + self._mlp(x.amax((2, 3)).to(dtype))  # (N, C)
+        y = x * torch.sigmoid(scores)[:, :, None, None].to(x.dtype)
         largest = y if self._masked is None else y.masked_fill(self._masked[:, None, None], -torch.inf)
         maps = torch.cat([largest.amax(1, keepdim=True), y.mean(1, keepdim=True)], 1)  # (N, 2, H, W)
-        return y * torch.sigmoid(self.bn(self.conv(maps))).to(x.dtype)
+        return y * torch.sigmoid(self.bn(self.conv(maps.to(dtype)))).to(x.dtype)
 
     def mask(self, keep: Tensor) -> None:
         """Leave the channels that go out of the maximum: at zero they would win where all others are negative."""

@@ -57,6 +57,11 @@ class Attention(nn.Module, ABC):
         return x * 1.0 if Attention._opaque else self.attend(x)
 
 
+def widened(x: Tensor) -> Tensor:
+    """`x` in at least float32, for a gate that bf16 steps would blur."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 @torch.no_grad()
 def narrow_linear(layer: nn.Linear | nn.Conv2d, *, inputs: Tensor | None = None, outputs: Tensor | None = None) -> None:
     """Keep the given inputs and outputs of a linear layer or an ungrouped convolution, in place."""

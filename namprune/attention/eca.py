@@ -38,7 +38,7 @@ class ECA(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        pooled = x.mean((2, 3))  # (N, C)
+        pooled = x.mean((2, 3), dtype=self.conv.weight.dtype)  # (N, C)
         row = pooled.new_zeros(len(x), self.unpruned).index_copy(1, self.places, pooled)
         gate = torch.sigmoid(self.conv(row[:, None])).squeeze(1).index_select(1, self.places)  # (N, C)
         return x * gate[:, :, None, None].to(x.dtype)

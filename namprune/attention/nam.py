@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from namprune.attention.contract import Attention, narrow_batchnorm
+from namprune.attention.contract import Attention, narrow_batchnorm, widened
 
 Part = Literal["channel", "spatial", "both"]
 Scale = Literal["sum", "mean"]
@@ -30,11 +30,6 @@ def normalized_factors(factors: Tensor, *, scale: Scale = "sum") -> Tensor:
     total = magnitude.sum() if scale == "sum" else magnitude.mean()
     # Not the smallest number itself: 1 / total must not overflow, or an all-zero gradient becomes inf * 0.
     return magnitude / total.clamp_min(torch.finfo(magnitude.dtype).tiny ** 0.5)
-
-
-def _widened(x: Tensor) -> Tensor:
-    # With w about 1/C the gate differs from 0.5 by less than a bf16 step: it needs float32.
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class _Gate(nn.Module):
@@ -93,7 +88,7 @@ class NAMChannel(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W); the gate is computed in at least float32 whatever the dtype of x."""
-        wide = _widened(x)
+        wide = widened(x)  # with w about 1/C the gate differs from 0.5 by less than a bf16 step
         gated: Tensor = wide * self.gate(wide)
         return gated.to(x.dtype)
 
@@ -152,7 +147,7 @@ class NAMSpatial(Attention):
                 f"spatial NAM was built for {self.size[0]}x{self.size[1]} feature maps and got {h}x{w}; "
                 "build the model for this input size, or use the channel part alone"
             )
-        wide = _widened(x)
+        wide = widened(x)
         gate: Tensor = self.gate(wide.reshape(n * c, h * w))
         return (wide * gate.view_as(wide)).to(x.dtype)
 

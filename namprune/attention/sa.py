@@ -15,7 +15,7 @@ The authors' 64 groups need wide layers; `groups=None` takes the most that fit, 
 import torch
 from torch import Tensor, nn
 
-from namprune.attention.contract import Attention
+from namprune.attention.contract import Attention, widened
 
 MOST_GROUPS = 64
 
@@ -64,7 +64,7 @@ class SA(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        wide = widened(x)
         variance, mean = torch.var_mean(wide, (2, 3), correction=0)  # (N, C)
         # Both gates are sigmoid(a * x + b) with a and b per picture and channel.
         scale = self.norm_weight[self.slot] * torch.rsqrt(variance + self.eps)

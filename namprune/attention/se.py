@@ -35,7 +35,7 @@ class SE(Attention):
 
     def attend(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
-        pooled = x.mean((2, 3))  # (N, C)
+        pooled = x.mean((2, 3), dtype=self.squeeze.weight.dtype)  # (N, C)
         gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(pooled))))
         return x * gate[:, :, None, None].to(x.dtype)
 

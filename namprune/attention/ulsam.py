@@ -41,8 +41,9 @@ class ULSAM(Attention):
         """(N, C, H, W) -> (N, C, H, W)."""
         local = torch.relu(self.bn(self._depthwise(x)))
         local = F.max_pool2d(local, 3, stride=1, padding=1)
-        scores = torch.relu(self.point_bn(F.conv2d(local, self._point_filter().to(local.dtype)) + self._bias(local)))
-        maps = scores.flatten(2).softmax(2).view_as(scores)  # (N, groups, H, W)
+        scores = F.conv2d(local, self._point_filter().to(local.dtype), self.point_bias.to(local.dtype))
+        scores = torch.relu(self.point_bn(scores))  # (N, groups, H, W)
+        maps = scores.flatten(2).softmax(2).view_as(scores)
         return x + x * maps.index_select(1, self.subspace).to(x.dtype)
 
     @torch.no_grad()
@@ -63,7 +64,7 @@ class ULSAM(Attention):
         self.subspace = self.subspace[keep]
 
     def macs(self, x: Tensor) -> int:
-        """Depthwise, pointwise and the product with x: three per element."""
+        """Depthwise, pointwise (without its filter's zeros) and the product with x: three per element."""
         return 3 * x.numel()
 
     def _depthwise(self, x: Tensor) -> Tensor:
@@ -74,6 +75,3 @@ class ULSAM(Attention):
         """(groups, C, 1, 1): each channel's weight in its subspace's row, zero elsewhere."""
         rows = self.point_weight.new_zeros(len(self.point_bias), self.channels)
         return rows.scatter(0, self.subspace[None], self.point_weight[None])[:, :, None, None]
-
-    def _bias(self, x: Tensor) -> Tensor:
-        return self.point_bias.to(x.dtype)[:, None, None]

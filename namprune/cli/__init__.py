@@ -4,11 +4,13 @@ import io
 import os
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from namprune import console
+from namprune.cli.compare import compare_command
 from namprune.cli.evaluate import evaluate_command
 from namprune.cli.prune import prune_command
 from namprune.cli.recipes import recipes_app
@@ -20,6 +22,7 @@ from namprune.errors import NampruneError
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("train")(train_command)
 app.command("prune")(prune_command)
+app.command("compare")(compare_command)
 app.command("evaluate")(evaluate_command)
 app.command("report")(report_command)
 app.add_typer(runs_app, name="runs")
@@ -44,9 +47,7 @@ def _options(
 
 def main() -> None:
     """Run the command line. Exit codes: 0, 2 (the user's fault), 1 (ours), 130 (interrupted)."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal without ± is no reason to fail
+    _prepare_streams()
     try:
         try:
             app()
@@ -57,7 +58,29 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # the reader left; what remains in the buffer must not complain at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader left
+        _drop_stdout()
         sys.exit(1)
+    except OSError as error:
+        _drop_stdout()
+        console.error(NampruneError(f"the system refused: {error}", hint="free the place that it names"))
+        sys.exit(1)
+    except RuntimeError as error:
+        if "out of memory" not in str(error):
+            raise
+        console.error(NampruneError("the device is out of memory", hint="lower train.batch_size or model.width"))
+        sys.exit(1)
+
+
+def _prepare_streams() -> None:
+    """A closed stream is nobody listening, and a terminal without ± is no reason to fail."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the end
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_stdout() -> None:
+    """What remains in the buffer must not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

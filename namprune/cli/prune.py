@@ -32,7 +32,7 @@ def prune_command(
     store = RunStore(runs)
     if name is not None:
         store.unused(name)  # said before torch is loaded
-    parent = store.open(run) if run else _newest(store)
+    parent = store.open(run) if run is not None else _newest(store)
     options = {
         "--ratio": ratio,
         "--criterion": criterion,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from namprune.choices import AttentionName
 from namprune.cli.options import RUNS, AsJson, DataRoot, Device, NewName, Runs, Sets
 from namprune.cli.outcome import show_outcome, suggest
 from namprune.cli.overrides import resolve
@@ -14,6 +15,9 @@ from namprune.runs import RunStore
 def train_command(
     *,
     recipe: Annotated[str | None, typer.Option(help="A recipe file, or the name of a shipped recipe.")] = None,
+    attention: Annotated[
+        AttentionName | None, typer.Option(help="Attention in place of the recipe's, with its default options.")
+    ] = None,
     sets: Sets = None,
     data: DataRoot = None,
     device: Device = None,
@@ -28,6 +32,10 @@ def train_command(
     if name is not None:
         store.unused(name)  # said before torch is loaded
     checked = resolve(recipe, sets=sets, options={"--data": data, "--device": device})
+    if attention is not None:
+        from namprune.recipe.variant import with_attention
+
+        checked = with_attention(checked, attention)
     from namprune.stages.train import train
 
     result = train(checked, store=store, name=name)

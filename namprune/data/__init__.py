@@ -1,13 +1,14 @@
 """Where the pictures come from. A library that reads files is imported only by the data set that needs it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from namprune.data.cifar import build_cifar10, build_cifar100
 from namprune.data.digits import build_digits
 from namprune.data.imagefolder import build_imagefolder
-from namprune.data.images import Batch, Data, Images
+from namprune.data.images import Batch, Contiguous, Data, Images
 from namprune.recipe.schema import DataSection
 
 __all__ = ["DATASETS", "Batch", "Data", "Images", "build_data"]
@@ -20,10 +21,13 @@ DATASETS: dict[str, Callable[..., Data]] = {
 }
 
 
-def build_data(section: DataSection, *, device: torch.device) -> Data:
-    """The data set that a recipe names, on `device`.
+def build_data(section: DataSection, *, device: torch.device, channels_last: bool = True) -> Data:
+    """The data set that a recipe names, on `device`; batches are channels_last in memory, or contiguous.
 
     Raises:
         DataError: pictures that are missing, foreign or unusable.
     """
-    return DATASETS[section.name](section, device=device)
+    data = DATASETS[section.name](section, device=device)
+    if channels_last:
+        return data
+    return replace(data, train=Contiguous(data.train), val=Contiguous(data.val), test=Contiguous(data.test))

@@ -80,8 +80,13 @@ def build_cifar100(section: DataSection, *, device: torch.device) -> Data:
     return _build(CIFAR100, section, device=device)
 
 
+def default_root(cifar: Cifar) -> Path:
+    """Where the files are looked for, and downloaded to, when a recipe names no folder."""
+    return Path("data") / cifar.name
+
+
 def _build(cifar: Cifar, section: DataSection, *, device: torch.device) -> Data:
-    root = Path(section.root or f"data/{cifar.name}")
+    root = Path(section.root) if section.root else default_root(cifar)
     train, test, classes, label = _read(cifar, root, download=section.download, limit=section.limit)
     kept, held = hold_out(train.labels, fraction=section.val_fraction, classes=classes, purpose="val")
     return resident_data(
@@ -110,7 +115,7 @@ def _read(
             train, classes, jpeg = read_parquet(files["train"], label=cifar.label, classes=cifar.classes, limit=limit)
             test, _, _ = read_parquet(files["test"], label=cifar.label, classes=cifar.classes, limit=limit)
             return train, test, classes, f"{cifar.title} (JPEG)" if jpeg else cifar.title
-        if not download:
+        if not download or not (root.is_dir() or root == default_root(cifar)):
             raise _missing(cifar, root, "no pictures there")
         _download(cifar, root)
     return (

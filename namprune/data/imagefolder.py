@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -67,9 +68,10 @@ def load_imagefolder(
             name: Pictures(pixels=decode_files(part.files, side=side, threads=cores()), labels=part.labels)
             for name, part in splits.items()
         }
-        return resident_data(
+        data = resident_data(
             **decoded, label=label, classes=classes, mean=MEAN, std=STD, pad=pad, flip=flip, device=device
         )
+        return replace(data, digest=_digest(root, splits))
     normalize = Normalize(MEAN, STD, device=device)
     streams = {
         name: StreamedImages(
@@ -101,13 +103,21 @@ def _divide(
 
 def _free_bytes(device: torch.device) -> int:
     """Memory free for decoded pictures: they pass through main memory on their way to a GPU."""
-    free = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
-    main = os.sysconf(free) * os.sysconf("SC_PAGE_SIZE")
+    main = _available_bytes()
     return min(main, torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else main
 
 
+def _available_bytes() -> int:
+    """Main memory that can be had without swapping: free pages alone leave out the page cache, which gives way."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
 def _digest(root: Path, splits: dict[str, Listing]) -> str:
-    """SHA-256 over split, relative name, size and label of each file."""
+    """SHA-256 over split, relative name, size and label of each file, whether pictures are kept or streamed."""
     digest = hashlib.sha256()
     for name, part in splits.items():
         for file, label in zip(part.files, part.labels.tolist(), strict=True):

@@ -26,6 +26,26 @@ class Images(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Contiguous:
+    """The batches of `images` with the pictures in the default memory format."""
+
+    images: Images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def shuffled(self, *, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
+        """As `Images.shuffled`."""
+        for x, y in self.images.shuffled(batch_size=batch_size, seed=seed, epoch=epoch):
+            yield x.contiguous(), y
+
+    def ordered(self, *, batch_size: int) -> Iterator[Batch]:
+        """As `Images.ordered`."""
+        for x, y in self.images.ordered(batch_size=batch_size):
+            yield x.contiguous(), y
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """A data set, ready to train on. `test` is for the end of a run alone."""
@@ -39,4 +59,4 @@ class Data:
     input_shape: tuple[int, int, int]
     """Channels, height, width."""
     digest: str
-    """SHA-256 over pictures, labels and split (of a streamed folder: over names, sizes and labels)."""
+    """SHA-256 over pictures, labels and split; of a folder of files, over their names, sizes and labels."""

@@ -21,13 +21,13 @@ def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, prec
     model.eval()
     device = next(model.parameters()).device
     images = 0
-    sums = torch.zeros(3, dtype=torch.float64, device=device)  # top-1, top-5, loss
+    sums = torch.zeros(3, device=device)  # top-1, top-5, loss
     for x, y in batches:
         with autocast(precision, device):
             logits = model(x).float()  # (N, classes)
         hits = logits.topk(min(5, logits.shape[1])).indices == y[:, None]  # (N, 5)
         loss = F.cross_entropy(logits, y, reduction="sum")
-        sums += torch.stack([hits[:, 0].sum(), hits.sum(), loss.double()]).double()
+        sums += torch.stack([hits[:, 0].sum(), hits.sum(), loss])
         images += len(y)
     model.train(training)
     top1, top5, loss_sum = (sums / images).tolist()

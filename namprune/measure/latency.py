@@ -1,5 +1,6 @@
 """Measured time of a forward pass: networks in turns, in one process, so that a busy machine hits all alike."""
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -23,7 +24,7 @@ def interleaved_latency(
 ) -> dict[str, Latency]:
     """Median and IQR of one forward pass in eval mode per network, over `blocks` blocks taken in turns.
 
-    The first block of each network is warm-up and is thrown away.
+    The first run of each network is warm-up and is thrown away. Copies are timed: the networks stay as they are.
     """
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     timers: dict[str, Timer] = {}
@@ -32,7 +33,7 @@ def interleaved_latency(
         x = torch.randn(batch, *input_shape, device=device).to(memory_format=memory_format)
         timers[name] = Timer(
             "forward(model, x)",
-            globals={"forward": _forward, "model": model.eval().to(memory_format=memory_format), "x": x},
+            globals={"forward": _forward, "model": copy.deepcopy(model).eval().to(memory_format=memory_format), "x": x},
             num_threads=torch.get_num_threads(),
         )
     runs = {name: max(1, int(BLOCK_SECONDS / timer.timeit(1).median)) for name, timer in timers.items()}

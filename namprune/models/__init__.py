@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from namprune.attention import build_attention
+from namprune.errors import UserError
 from namprune.models.blocks import AttentionPlan
 from namprune.models.mobilenetv2 import MobileNetV2
 from namprune.models.resnet import BasicBlock, Bottleneck, cifar_resnet, imagenet_resnet
@@ -28,11 +29,21 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_model(recipe: Recipe, *, classes: int, input_shape: tuple[int, int, int]) -> nn.Module:
-    """The dense network of a recipe on the CPU, its weights drawn from the recipe's seed."""
+    """The dense network of a recipe on the CPU, its weights drawn from the recipe's seed.
+
+    Raises:
+        UserError: the attention's options do not fit the width of a layer.
+    """
     section = recipe.model
     plan = AttentionPlan(build_attention(recipe.attention), getattr(recipe.attention, "placement", "block"))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
-        return MODELS[section.name](
-            input_shape=input_shape, classes=classes, width=section.width, stem=section.stem, attention=plan
-        )
+        try:
+            return MODELS[section.name](
+                input_shape=input_shape, classes=classes, width=section.width, stem=section.stem, attention=plan
+            )
+        except ValueError as error:
+            raise UserError(
+                f"{section.name} of model.width {section.width:g} with attention {recipe.attention.name}: {error}",
+                hint="change the attention's options or model.width",
+            ) from error

@@ -14,6 +14,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from namprune.attention import Attention, opaque
 from namprune.errors import PruneError
@@ -93,13 +94,15 @@ class ChannelGraph:
         groups: list[ChannelGroup] = []
         skipped: dict[str, str] = {}
         outputs = self._output_layers()
-        for found in self._graph.get_all_groups(root_module_types=(nn.Conv2d, nn.Linear)):
+        for found in self._graph.get_all_groups(root_module_types=(_ConvNd, nn.Linear)):
             members = self._members(found)
             group = ChannelGroup(members[0].name, _width(members[0]), members)
-            if outputs & {member.module for member in group.makers}:
+            if outputs & {member.module for member in members if member.side != "in"}:
                 skipped[group.root] = "its channels are the network's output"
-            elif grouped := next((m for m in members if _partly_grouped(m.module)), None):
-                skipped[group.root] = f"{grouped.name} is a grouped convolution"
+            elif any(isinstance(item.dep.target.module, nn.Parameter) for item in found):
+                skipped[group.root] = "a parameter outside of any known layer goes with its channels"
+            elif obstacle := next(filter(None, map(_obstacle, members)), None):
+                skipped[group.root] = obstacle
             elif group.size > 1:
                 groups.append(group)
             else:
@@ -139,7 +142,7 @@ class ChannelGraph:
         seen: set[Any] = set()
         while waiting:
             node = waiting.pop()
-            if isinstance(node.module, nn.Conv2d | nn.Linear):
+            if isinstance(node.module, _ConvNd | nn.Linear):
                 found.add(node.module)
             elif node not in seen:
                 seen.add(node)
@@ -171,13 +174,13 @@ def _trace(model: nn.Module, input_shape: tuple[int, int, int]) -> Any:
     training = {module: module.training for module in model.modules()}
     frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
     kinds = {type(module) for module in model.modules() if isinstance(module, Attention)}
-    device = next(model.parameters()).device
+    parameter = next(model.parameters())
     try:
         model.requires_grad_(True)  # the library follows autograd: a frozen layer would be no node
         with opaque(), torch.enable_grad():
             return tp.DependencyGraph().build_dependency(
                 model,
-                example_inputs=torch.zeros(1, *input_shape, device=device),
+                example_inputs=torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype),
                 customized_pruners={kind: _AttentionKnife() for kind in kinds},
                 ignored_layers=[],
                 verbose=False,
@@ -195,5 +198,11 @@ def _width(member: Member) -> int:
     return len(set(member.channels.tolist()))
 
 
-def _partly_grouped(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and 1 < module.groups < module.out_channels
+def _obstacle(member: Member) -> str | None:
+    """Why a group with this layer stays whole: what it takes to cut it is not known here."""
+    module = member.module
+    if not isinstance(module, nn.Conv2d | nn.Linear | _BatchNorm | Attention):
+        return f"{member.name} is a {type(module).__name__}, which cannot be cut"
+    if isinstance(module, nn.Conv2d) and 1 < module.groups < module.out_channels:
+        return f"{member.name} is a grouped convolution"
+    return None

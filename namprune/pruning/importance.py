@@ -4,9 +4,13 @@ The scale-factor criteria take, with n(v) = |v| / mean|v| per layer (C times the
 of different width can be ranked together),
 
     bn(c)  = max over the group's BatchNorms b of n(γ_b)(c)
-    nam(c) = max over the group's BatchNorms b of n(γ_b)(c) * n(γ_nam of the attention that b feeds)(c)
+    nam(c) = max over the group's BatchNorms b of n(γ_b)(c) * m(γ_nam of the attention that b feeds)(c)
 
-The maximum, because a channel of a residual stream is needed as soon as one block needs it.
+The maximum, because a channel of a residual stream is needed as soon as one block needs it. Zero means another thing
+in the two: a channel with γ_b = 0 is a constant, a gate with γ_nam = 0 is 0.5. So where a whole BatchNorm is at zero
+its channels rank low, and where a whole NAM is at zero it says nothing: m(v) = (|v| + FLAT) / (mean|v| + FLAT) is
+n(v) for live factors and goes to 1 for dead ones. NAM dies easily: the task's gradient on its factors is about 1/C
+of that on a BatchNorm's, so one and the same penalty takes them all to zero.
 """
 
 import math
@@ -27,14 +31,19 @@ Importance: TypeAlias = Callable[[ChannelGroup], Tensor | None]
 """Group -> (size,) scores; None where the criterion finds nothing to judge by, and the group stays."""
 
 FLAT = 0.01
-"""A layer whose mean |γ| is below this (factors start at 1) is dead: its mean is taken as this much,
-so that all its channels rank low instead of its noise being blown up to mean 1."""
+"""A layer whose mean |γ| is below this (factors start at 1) is dead; its noise must not be blown up to mean 1."""
 
 
 def normalized(values: Tensor) -> Tensor:
     """n(v) = |v| / mean|v|, with the mean at least `FLAT`. (C,) -> (C,)."""
     magnitude = values.detach().abs().float()
     return magnitude / magnitude.mean().clamp_min(FLAT)
+
+
+def gate_share(values: Tensor) -> Tensor:
+    """m(v) = (|v| + FLAT) / (mean|v| + FLAT): what NAM's factors say, or 1 where they are all dead. (C,) -> (C,)."""
+    magnitude = values.detach().abs().float() + FLAT
+    return magnitude / magnitude.mean()
 
 
 def nam_importance(group: ChannelGroup) -> Tensor | None:
@@ -45,7 +54,7 @@ def nam_importance(group: ChannelGroup) -> Tensor | None:
         score = _over_channels(norm, normalized(_gamma(norm)), group.size)
         gate = gates.get(norm.name)
         if gate is not None and isinstance(gate.module, NAM) and gate.module.channel is not None:
-            score = score * _over_channels(gate, normalized(gate.module.channel.gamma), group.size)
+            score = score * _over_channels(gate, gate_share(gate.module.channel.gamma), group.size)
         blocks.append(score)
     return torch.stack(blocks).amax(0) if blocks else None
 
@@ -89,19 +98,19 @@ def build_importance(name: CriterionName, *, seed: int = 0) -> Importance:
     return partial(criterion, seed=seed) if name == "random" else criterion
 
 
-def near_zero_share(groups: Sequence[ChannelGroup]) -> float:
-    """Share of all channels whose every BatchNorm factor is below 1 % of the network's largest.
+def near_zero(groups: Sequence[ChannelGroup]) -> list[Tensor]:
+    """Per group, (size,) booleans: every BatchNorm factor of the channel is below 1 % of the network's largest.
 
-    What can go almost for free: where it is far below the ratio asked for, sparsity training was too weak.
+    What can go almost for free: where they are far fewer than are to go, sparsity training was too weak.
     """
     gammas = {norm.name: _gamma(norm).detach().abs() for group in groups for norm in group.norms}
-    threshold = NEAR_ZERO * max((float(gamma.max()) for gamma in gammas.values()), default=math.inf)
-    dead = 0
+    threshold = NEAR_ZERO * max((float(gamma.max()) for gamma in gammas.values()), default=0.0)
+    dead = []
     for group in groups:
-        if group.norms:
-            magnitudes = [_over_channels(norm, gammas[norm.name], group.size) for norm in group.norms]
-            dead += int((torch.stack(magnitudes).amax(0) <= threshold).sum())
-    return dead / max(1, sum(group.size for group in groups))
+        magnitudes = [_over_channels(norm, gammas[norm.name], group.size) for norm in group.norms]
+        largest = torch.stack(magnitudes).amax(0) if magnitudes else torch.full((group.size,), math.inf)
+        dead.append(largest <= threshold)
+    return dead
 
 
 def _gamma(norm: Member) -> Tensor:

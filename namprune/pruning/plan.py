@@ -1,13 +1,16 @@
 """A removal as data: which channels of which layers stay, why, and what it saves. Inspect, save, replay."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from namprune.choices import CriterionName, Scope
 from namprune.errors import PruneError
 from namprune.pruning.allocate import allocate, least_width
 from namprune.pruning.cost import Cost
 from namprune.pruning.graph import ChannelGraph
-from namprune.pruning.importance import build_importance, near_zero_share
+from namprune.pruning.importance import build_importance, near_zero
 from namprune.result import record_from_json, to_json
 from namprune.table import Table, quantity
 
@@ -45,7 +48,9 @@ class PruningPlan:
     skipped: dict[str, str]
     """Layers that are left alone, and why."""
     near_zero: float
-    """Share of the channels whose factors were near zero before the cut."""
+    """Share of all channels whose BatchNorm factors were near zero before the cut."""
+    near_zero_removed: float
+    """Share of the channels that go whose BatchNorm factors were near zero."""
     macs_before: int
     macs_after: int
 
@@ -107,6 +112,7 @@ def make_plan(
     unranked = {group.root: f"{criterion} has nothing to judge it by" for group, score in scored if score is None}
     kept = allocate([score for _, score in ranked], ratio=ratio, scope=scope, floor=floor, round_to=round_to)
     cost = Cost.of(graph.model, input_shape)
+    dead = {group.root: mask for group, mask in zip(graph.groups, near_zero(graph.groups), strict=True)}
     cuts = tuple(
         GroupCut(
             root=group.root,
@@ -115,7 +121,7 @@ def make_plan(
             kept=tuple(keep.tolist()),
             scores=tuple(score.tolist()),
             macs_saved=cost.total - cost.after([(group, keep)]),
-            note=_note(group.size, len(keep), floor=floor, round_to=round_to),
+            note=_note(group.size, len(keep), scope=scope, floor=floor, round_to=round_to),
         )
         for (group, score), keep in zip(ranked, kept, strict=True)
     )
@@ -132,7 +138,8 @@ def make_plan(
         round_to=round_to,
         groups=cuts,
         skipped=graph.skipped | unranked,
-        near_zero=near_zero_share(graph.groups),
+        near_zero=sum(int(mask.sum()) for mask in dead.values()) / sum(map(len, dead.values())),
+        near_zero_removed=_removed_share(cuts, dead),
         macs_before=cost.total,
         macs_after=cost.after([(group, keep) for (group, _), keep in zip(ranked, kept, strict=True)]),
     )
@@ -172,15 +179,27 @@ def compose(first: PruningPlan, second: PruningPlan) -> PruningPlan:
         groups=tuple(cuts),
         skipped=second.skipped,
         near_zero=first.near_zero,
+        near_zero_removed=first.near_zero_removed,
         macs_before=first.macs_before,
         macs_after=second.macs_after,
     )
 
 
-def _note(before: int, kept: int, *, floor: float, round_to: int) -> str:
+def _removed_share(cuts: Sequence[GroupCut], dead: Mapping[str, Tensor]) -> float:
+    gone = dying = 0
+    for cut in cuts:
+        stays = set(cut.kept)
+        fates = [bool(mask) for index, mask in enumerate(dead[cut.root]) if index not in stays]
+        gone, dying = gone + len(fates), dying + sum(fates)
+    return dying / gone
+
+
+def _note(before: int, kept: int, *, scope: Scope, floor: float, round_to: int) -> str:
     least = least_width(before, floor=floor, round_to=round_to)
     if kept == before and least == before:
         return "cannot be narrower"
+    if kept == before and scope == "local":
+        return "its next narrower width is below what is asked"
     if kept == before:
         return "all of its channels rank higher than those removed"
     return "at the floor" if kept == least else ""

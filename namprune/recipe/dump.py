@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -32,9 +32,19 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
 
 
-def recipe_digest(recipe: Recipe) -> str:
-    """SHA-256 of the recipe without seed, runtime and data.root: equal for repetitions of one experiment."""
-    tree = recipe.model_dump(mode="json", exclude={"seed": True, "runtime": True, "data": {"root"}})
+def recipe_digest(recipe: Recipe, *, kind: Literal["train", "prune"]) -> str:
+    """SHA-256 of what the recipe says of an experiment: equal for its repetitions with another seed or elsewhere.
+
+    Left out are the seed, where the pictures lie, where and how it runs but for the precision, and of a training run
+    what comes after it.
+    """
+    repeated: dict[str, bool | set[str]] = {
+        "seed": True,
+        "data": {"root", "download"},
+        "runtime": {"device", "channels_last", "compile"},
+    }
+    later: dict[str, bool | set[str]] = {"prune": True, "finetune": True} if kind == "train" else {}
+    tree = recipe.model_dump(mode="json", exclude=repeated | later)
     canonical = json.dumps(tree, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -243,7 +243,7 @@ class PruneSection(Section):
     floor: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of its channels that every layer keeps at least."""
     round_to: Annotated[int, Field(ge=1, le=256)] = 1
-    """Kept widths are multiples of this (rounded up)."""
+    """Widths that change become multiples of this, rounded up."""
     recalibrate: Annotated[int, Field(ge=0, le=10_000)] = 32
     """Training batches that re-estimate the BN statistics after removal; 0 = none."""
 
@@ -251,7 +251,7 @@ class PruneSection(Section):
 class RuntimeSection(Section):
     """Where and how fast. Says nothing about what is computed, but for rounding."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$")] = "auto"
     """`auto` takes CUDA where there is one."""
     precision: Precision = "auto"
     """`auto` is bf16 autocast on CUDA and fp32 elsewhere."""

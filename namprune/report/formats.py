@@ -9,20 +9,22 @@ from collections.abc import Sequence
 
 from namprune.report.collect import Flawed
 from namprune.report.summary import Row
+from namprune.report.verdict import sentences
 from namprune.table import MISSING, Table, percent, quantity, times
 
 CONVENTIONS = (
     "Top-1: mean ± sample standard deviation over seeds, test set read once at the end. "
     "Δ: points against each run's own dense ancestor. "
     "MACs: multiply-accumulates of one picture, thop with BN folded. "
-    "Latency: median of interleaved blocks; ~ marks an inter-quartile range above 10 % of it. x: ratio to dense."
+    "Latency: float32, median of interleaved blocks; ~ marks an inter-quartile range above 10 % of it. "
+    "x: ratio to dense."
 )
 
-_TEXT_COLUMNS = 4
+_TEXT_COLUMNS = 5
 
 
 def to_table(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> Table:
-    """One line per experiment; what cannot be reported stands in the notes."""
+    """One line per experiment; what it says of NAM and what cannot be reported stand in the notes."""
     batches = sorted({timed.batch for row in rows for timed in row.latency})
     timings = tuple(f"Latency b{batch}" for batch in batches)
     return Table(
@@ -32,6 +34,7 @@ def to_table(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> Table:
             "Model",
             "Attention",
             "Cut",
+            "Run",
             "Seeds",
             "Top-1 %",
             "Δ",
@@ -42,12 +45,12 @@ def to_table(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> Table:
         ),
         rows=tuple(_cells(row, batches) for row in rows),
         text_columns=_TEXT_COLUMNS,
-        notes=(CONVENTIONS, *(run.reason for run in flawed)),
+        notes=(CONVENTIONS, *sentences(rows), *(run.reason for run in flawed)),
     )
 
 
 def to_markdown(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> str:
-    """A GitHub table with the conventions below it."""
+    """A GitHub table with the notes below it, a paragraph each."""
     table = to_table(rows, flawed=flawed)
     rules = ["---" if index < _TEXT_COLUMNS else "---:" for index in range(len(table.columns))]
     lines = [_markdown_row(table.columns), _markdown_row(rules)]
@@ -71,10 +74,11 @@ def to_csv(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> str:
 
 
 def to_json(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> str:
-    """One object: the conventions, the rows with raw numbers, and the runs that cannot be reported."""
+    """One object: the conventions, the rows with raw numbers, the sentences, and the runs that cannot be reported."""
     tree = {
         "conventions": CONVENTIONS,
         "rows": [dataclasses.asdict(row) for row in rows],
+        "sentences": sentences(rows),
         "flawed": [dataclasses.asdict(run) for run in flawed],
     }
     return json.dumps(tree, indent=2) + "\n"
@@ -86,7 +90,8 @@ def _cells(row: Row, batches: Sequence[int]) -> tuple[str, ...]:
         row.data,
         row.model,
         row.attention,
-        _cut(row),
+        row.point,
+        row.runs[0] if len(row.runs) == 1 else f"{row.runs[0]} +{len(row.runs) - 1}",
         str(len(row.seeds)),
         percent(row.top1, spread=row.top1_spread),
         MISSING if row.delta is None else f"{row.delta:+.2f}",
@@ -100,13 +105,6 @@ def _cells(row: Row, batches: Sequence[int]) -> tuple[str, ...]:
         ),
         str(row.epochs),
     )
-
-
-def _cut(row: Row) -> str:
-    if row.kind == "dense":
-        return "dense"
-    ratios = " then ".join("?" if ratio is None else f"{ratio:g}" for ratio in row.cuts)
-    return f"{ratios} {row.criterion} {row.scope}"
 
 
 def _with_ratio(cell: str, ratio: float | None) -> str:

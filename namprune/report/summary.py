@@ -28,6 +28,7 @@ class Row:
     """One experiment over its seeds. What compares with a dense ancestor is None where there is none."""
 
     data: str
+    data_digest: str
     model: str
     attention: str
     kind: Literal["dense", "pruned"]
@@ -38,6 +39,8 @@ class Row:
     scope: str | None
     runs: tuple[str, ...]
     seeds: tuple[int, ...]
+    top1s: tuple[float, ...]
+    """Of each seed."""
     top1: float
     """Mean over seeds, a share in [0, 1]."""
     top1_spread: float | None
@@ -52,6 +55,16 @@ class Row:
     """By batch size; empty where the runs were not made on one device."""
     devices: tuple[str, ...]
     epochs: int
+    dense_epochs: int | None
+    """Epochs of the dense ancestor's training."""
+
+    @property
+    def point(self) -> str:
+        """What was removed, in words: `dense`, or `0.5 nam global`."""
+        if self.kind == "dense":
+            return "dense"
+        ratios = " then ".join("?" if ratio is None else f"{ratio:g}" for ratio in self.cuts)
+        return f"{ratios} {self.criterion} {self.scope}"
 
 
 def summarise(collection: Collection) -> tuple[Row, ...]:
@@ -85,17 +98,22 @@ def _cuts(result: RunResult, known: Mapping[str, RunResult]) -> tuple[float | No
 
 
 def _dense(result: RunResult, known: Mapping[str, RunResult]) -> RunResult | None:
-    return known.get(result.dense) if result.kind == "prune" and result.dense else None
+    dense = known.get(result.dense or "")
+    if dense is None or dense.files["model.safetensors"] != result.dense_weights:
+        return None  # gone, or another run has taken its name since
+    return dense
 
 
 def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
     first = group[0]
+    dense_of_first = _dense(first, known)
     pairs = [(result, dense) for result in group if (dense := _dense(result, known))]
     top1 = _per_seed((result, _top1(result)) for result in group)
     delta = _per_seed((result, 100 * (_top1(result) - _top1(dense))) for result, dense in pairs)
     devices = tuple(sorted({result.environment.device for result in group}))
     return Row(
         data=first.data,
+        data_digest=first.data_digest,
         model=first.model,
         attention=first.attention,
         kind="dense" if first.cut is None else "pruned",
@@ -105,6 +123,7 @@ def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
         scope=first.cut.scope if first.cut else None,
         runs=tuple(sorted(result.name for result in group)),
         seeds=tuple(sorted(top1)),
+        top1s=tuple(top1[seed] for seed in sorted(top1)),
         top1=fmean(top1.values()),
         top1_spread=stdev(top1.values()) if len(top1) > 1 else None,
         delta=fmean(delta.values()) if delta else None,
@@ -115,6 +134,7 @@ def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
         latency=_latency(group) if len(devices) == 1 else (),
         devices=devices,
         epochs=first.epochs,
+        dense_epochs=dense_of_first.epochs if dense_of_first else None,
     )
 
 

@@ -21,7 +21,7 @@ def evaluate(run: RunFolder, recipe: Recipe, *, split: Literal["test", "val"] = 
     """
     model, result = open_network(run, recipe)
     device = pick_device(recipe.runtime.device)
-    data = build_data(recipe.data, device=device)
+    data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     check_fits(data, result)
     pictures = data.test if split == "test" else data.val
     return accuracy(

@@ -1,6 +1,7 @@
 """What a training leaves while it goes: a line per epoch on the terminal, in metrics.jsonl and for TensorBoard."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from namprune import console
 from namprune.result import EpochRecord
@@ -14,8 +15,9 @@ def follow(
     """Run a training to its end, show it and write it down. `steps` is the number of steps of all epochs."""
     from torch.utils.tensorboard import SummaryWriter
 
-    records = []
+    records: list[EpochRecord] = []
     with (
+        _said(run),
         console.progress(steps, description) as bar,
         SummaryWriter(run.path) as board,
     ):
@@ -29,6 +31,16 @@ def follow(
             for tag, value in _scalars(event).items():
                 board.add_scalar(f"{event.phase}/{tag}", value, event.epoch)
     return records
+
+
+@contextmanager
+def _said(run: RunFolder) -> Iterator[None]:
+    """An interruption is not silent about what it leaves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.warn(f"interrupted: {run.path} stays as an unfinished run; delete it, or look at its metrics")
+        raise
 
 
 def _step_note(step: StepRecord) -> str:

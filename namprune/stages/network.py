@@ -1,15 +1,17 @@
 """What the stages share: the network of a run on its device, its measurements, and the record of a run."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 from torch import nn
 
+from namprune import console
 from namprune.checkpoint import load_network
 from namprune.data import Data
-from namprune.errors import DataError
+from namprune.errors import DataError, UserError
 from namprune.measure import accuracy, complexity, interleaved_latency
-from namprune.recipe.schema import Recipe
+from namprune.recipe import Recipe, load_recipe
 from namprune.result import EpochRecord, Measurement, RunResult, Stage, Timing
 from namprune.runs import RunFolder
 from namprune.training.loop import EVAL_BATCH
@@ -24,23 +26,57 @@ def placed(model: nn.Module, recipe: Recipe, device: torch.device) -> nn.Module:
 
 
 def open_network(run: RunFolder, recipe: Recipe) -> tuple[nn.Module, RunResult]:
-    """The network of a finished run on the CPU, and its record; every file is checked against its digest."""
+    """The network of a finished run on the CPU, and its record; every file is checked against its digest.
+
+    Raises:
+        RunError: the run is broken.
+        UserError: the recipe is not the run's own but for what may change after training.
+    """
     run.verify()
     result = run.result()
+    _check_same_network(run, recipe)
     model = load_network(recipe, run.weights, classes=len(result.classes), input_shape=result.input_shape)
     return model, result
 
 
+def _check_same_network(run: RunFolder, recipe: Recipe) -> None:
+    own, given = (_of_the_network(one) for one in (load_recipe(str(run.recipe)), recipe))
+    for section, value in given.items():
+        if value != own[section]:
+            raise UserError(
+                f"{section}: run {run.name!r} was made with {own[section]}, not with {value}",
+                hint="a finished run takes new prune, finetune and runtime keys; for others train again",
+            )
+
+
+def _of_the_network(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe says of how a network was made, and may not say otherwise of the finished one."""
+    places: dict[str, bool | set[str]] = {
+        "prune": True,
+        "finetune": True,
+        "runtime": True,
+        "data": {"root", "download"},
+    }
+    return recipe.model_dump(exclude=places)
+
+
 def check_fits(data: Data, result: RunResult) -> None:
-    """Raise DataError unless the data has the classes and the picture shape that the run's network was made for."""
+    """Raise DataError unless these are the pictures, and the split, that the run was trained on.
+
+    On others its validation and test accuracy could be measured on pictures that it was trained on.
+    """
+    if data.digest == result.data_digest:
+        return
     if data.classes != result.classes:
-        raise DataError(
-            f"the data has {len(data.classes)} classes ({', '.join(data.classes[:3])}, ...), run {result.name!r} "
-            f"was trained on {len(result.classes)} ({', '.join(result.classes[:3])}, ...)",
-            hint="give the run's own data with --data",
-        )
-    if data.input_shape != result.input_shape:
-        raise DataError(f"the pictures are {data.input_shape}, run {result.name!r} was trained on {result.input_shape}")
+        fault = f"has {len(data.classes)} classes ({', '.join(data.classes[:3])}, ...) instead of {len(result.classes)}"
+    elif data.input_shape != result.input_shape:
+        fault = f"has pictures of shape {data.input_shape} instead of {result.input_shape}"
+    else:
+        fault = "has other pictures, or another split of them"
+    raise DataError(
+        f"the data {fault}: run {result.name!r} was trained on something else",
+        hint="give the run's own data with --data",
+    )
 
 
 def check_batch(data: Data, *, batch_size: int, section: str) -> int:
@@ -67,13 +103,17 @@ def measured(model: nn.Module, data: Data, recipe: Recipe, *, stage: Stage, test
 def timings(
     model: nn.Module, recipe: Recipe, input_shape: tuple[int, int, int], *, dense: nn.Module | None = None
 ) -> tuple[Timing, ...]:
-    """Latency of a network, and of a dense one in turns with it, for each of `LATENCY_BATCHES`."""
+    """Latency in float32 of a network, and of a dense one in turns with it, for each of `LATENCY_BATCHES`."""
     models = {"network": model} if dense is None else {"network": model, "dense": dense}
-    taken = [
-        interleaved_latency(models, input_shape, batch=batch, channels_last=recipe.runtime.channels_last)
-        for batch in LATENCY_BATCHES
-    ]
-    return tuple(Timing(network=one["network"], dense=one.get("dense")) for one in taken)
+    taken = []
+    for batch in LATENCY_BATCHES:
+        try:
+            one = interleaved_latency(models, input_shape, batch=batch, channels_last=recipe.runtime.channels_last)
+        except RuntimeError as error:  # out of memory: not worth losing a trained network for
+            console.warn(f"latency of batch {batch} was not measured: {str(error).splitlines()[0]}")
+        else:
+            taken.append(Timing(network=one["network"], dense=one.get("dense")))
+    return tuple(taken)
 
 
 def describe_attention(recipe: Recipe) -> str:

@@ -60,9 +60,10 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
     planned = _plan(parent, recipe)
     model, the_plan = planned.model, planned.plan
     device = pick_device(recipe.runtime.device)
-    data = build_data(recipe.data, device=device)
+    data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     check_fits(data, planned.parent)
-    check_batch(data, batch_size=recipe.finetune.batch_size, section="finetune")
+    if recipe.finetune.epochs or recipe.prune.recalibrate:
+        check_batch(data, batch_size=recipe.finetune.batch_size, section="finetune")
     pictures, _ = next(iter(data.val.ordered(batch_size=PROOF_PICTURES)))
     proof = apply_plan(model, the_plan, data.input_shape, pictures=pictures, graph=planned.graph)
     console.message(f"proof: pruned and masked network agree to {proof:.1e} of the largest logit")
@@ -80,13 +81,14 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
             created=utc_now(),
             parent=parent.name,
             dense=planned.parent.dense or parent.name,
+            dense_weights=planned.parent.dense_weights or planned.parent.files[parent.weights.name],
             model=recipe.model.name,
             attention=describe_attention(recipe),
             data=data.label,
             classes=data.classes,
             input_shape=data.input_shape,
             seed=recipe.seed,
-            recipe_digest=recipe_digest(recipe),
+            recipe_digest=recipe_digest(recipe, kind="prune"),
             data_digest=data.digest,
             files={},
             environment=describe_environment(device),
@@ -121,9 +123,9 @@ def _plan(parent: RunFolder, recipe: Recipe) -> _Planned:
 def _say_signal(plan: PruningPlan) -> None:
     """Before the cut: was sparsity training enough, and what was left alone."""
     removed = 1 - plan.channels_after / plan.channels_before
-    signal = f"{plan.near_zero:.0%} of the channels have factors near zero, {removed:.0%} are to go"
-    if plan.near_zero >= removed:
-        console.message(f"{signal}: the cut should cost next to nothing")
+    signal = f"{plan.near_zero_removed:.0%} of the channels that go have factors near zero"
+    if plan.near_zero_removed > 0.95:
+        console.message(f"{signal}: recalibration should restore most of what the cut costs")
     else:
         console.warn(f"{signal}: the others carry signal that fine-tuning must restore (see sparsity.l1_gamma)")
     if abs(removed - plan.ratio) > 0.005:
@@ -170,6 +172,7 @@ def _cut(plan: PruningPlan, proof: float) -> Cut:
         channels_before=plan.channels_before,
         channels_after=plan.channels_after,
         near_zero=plan.near_zero,
+        near_zero_removed=plan.near_zero_removed,
         proof=proof,
         skipped=plan.skipped,
     )

@@ -28,7 +28,7 @@ def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunRes
     stem = recipe.model.name if attention == "none" else f"{recipe.model.name}-{attention}"
     name = store.unused(name) if name else store.free_name(f"{stem}-s{recipe.seed}")
     device = pick_device(recipe.runtime.device)
-    data = build_data(recipe.data, device=device)
+    data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     steps = check_batch(data, batch_size=recipe.train.batch_size, section="train")
     model = placed(build_model(recipe, classes=len(data.classes), input_shape=data.input_shape), recipe, device)
     run = store.create(name, recipe=dump_recipe(recipe))
@@ -54,7 +54,7 @@ def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunRes
             classes=data.classes,
             input_shape=data.input_shape,
             seed=recipe.seed,
-            recipe_digest=recipe_digest(recipe),
+            recipe_digest=recipe_digest(recipe, kind="train"),
             data_digest=data.digest,
             files={},
             environment=describe_environment(device),

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from namprune.choices import Precision
 from namprune.data.images import Batch, Images
 from namprune.device import autocast
-from namprune.errors import NampruneError
+from namprune.errors import UserError
 from namprune.measure import accuracy
 from namprune.result import EpochRecord
 from namprune.sparsity import Penalty, gamma_spread
@@ -62,7 +62,7 @@ def training_events(
     `lr_at` maps the time in epochs to the learning rate. The network ends in training mode.
 
     Raises:
-        NampruneError: the loss stopped being a finite number.
+        UserError: the loss stopped being a finite number.
     """
     steps = len(train) // batch_size
     forward = torch.compile(model) if compile_model else model
@@ -82,7 +82,7 @@ def training_events(
         seconds = time.perf_counter() - started
         mean_loss, mean_accuracy = (sums / steps).tolist()
         if not math.isfinite(mean_loss):
-            raise NampruneError(
+            raise UserError(
                 f"{phase}: the loss is {mean_loss} in epoch {epoch + 1}",
                 hint=f"lower {phase}.lr, or raise {phase}.warmup",
             )

@@ -133,3 +133,22 @@ def test_json_leaves_one_object_on_stdout(store, save, make_result) -> None:
     assert [row["runs"] for row in json.loads(done.stdout)["rows"]] == [["a"]]
     assert "written to" in done.stderr
     assert (store.root / "r.md").read_text().startswith("| Data |")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "arguments", "code"),
+    [
+        (">&-", "runs", 0),
+        (">&-", "--help", 0),
+        ("2>&-", "evaluate no-such-run", 2),
+        (">/dev/full", "runs --json", 1),
+    ],
+)
+def test_a_stream_that_takes_nothing_is_no_traceback(tmp_path, redirection, arguments, code) -> None:
+    command = f"{sys.executable} -m namprune {arguments} {redirection}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr

@@ -25,8 +25,9 @@ STD = torch.tensor([0.2470, 0.2435, 0.2616]).view(3, 1, 1)
 real = pytest.mark.skipif(not REAL.is_dir(), reason="CIFAR-10 is not beside the repository")
 
 
-def _build(root: Path, *, name: str = "cifar10", limit: int | None = None, download: bool = False) -> Data:
-    section = DataSection.model_validate({"name": name, "root": str(root), "limit": limit, "download": download})
+def _build(root: Path | None, *, name: str = "cifar10", limit: int | None = None, download: bool = False) -> Data:
+    keys = {"name": name, "root": root and str(root), "limit": limit, "download": download}
+    section = DataSection.model_validate(keys)
     return build_data(section, device=CPU)
 
 
@@ -150,7 +151,13 @@ def test_missing_data_says_how_to_bring_it(tmp_path: Path, kind: str) -> None:
     assert "parquet" in str(raised.value.hint)
 
 
+def test_a_folder_that_is_not_there_is_no_reason_to_download(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no pictures there$"):
+        _build(tmp_path / "typo", download=True)
+
+
 def test_a_failed_download_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # data/cifar100 under it, where no folder is named
     with socket.socket() as closed:  # a port that nobody listens on
         closed.bind(("127.0.0.1", 0))
         proxy = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -159,7 +166,7 @@ def test_a_failed_download_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
         with pytest.raises(DataError, match=r"download failed \(.*refused.*\)") as raised:
-            _build(tmp_path / "a" / "b", name="cifar100", download=True)
+            _build(None, name="cifar100", download=True)
     assert "\n" not in raised.value.message
     assert "cifar-100-python" in str(raised.value.hint)
     assert list(tmp_path.iterdir()) == []

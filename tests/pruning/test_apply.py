@@ -126,10 +126,24 @@ class _Misplacing(ChannelGraph):
 
 
 @pytest.mark.parametrize("graph", [_Slipping, _Misplacing])
-def test_the_proof_sees_one_wrong_weight(make_network: NetworkFactory, graph: type[ChannelGraph]) -> None:
+def test_the_proof_sees_one_wrong_weight_before_the_network_is_touched(
+    make_network: NetworkFactory, graph: type[ChannelGraph], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = make_network("resnet20")
-    with pytest.raises(ProofError, match="changed the network"):
-        apply_plan(model, _plan(model), INPUT, pictures=PICTURES, graph=graph(model, INPUT))
+    plan, before = _plan(model), copy.deepcopy(model).state_dict()
+    monkeypatch.setattr("namprune.pruning.apply.ChannelGraph", graph)
+    with pytest.raises(ProofError, match="would change the network"):
+        apply_plan(model, plan, INPUT, pictures=PICTURES)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_dtypes_and_memory_formats_stay(make_network: NetworkFactory) -> None:
+    model = make_network("resnet20")
+    model.classifier.double()
+    head = nn.Sequential(model.stem, model.stages)  # the part that has one dtype
+    prune_model(head, INPUT, ratio=0.3)
+    assert {tensor.dtype for tensor in model.classifier.parameters()} == {torch.float64}
+    assert {tensor.dtype for tensor in head.parameters()} == {torch.float32}
 
 
 class _Careless(NAMChannel):

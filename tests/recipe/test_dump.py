@@ -1,6 +1,7 @@
 """What is written reads back equal, and the digest tells experiments apart."""
 
 import json
+from typing import Literal
 
 import pytest
 import yaml
@@ -47,10 +48,13 @@ def test_every_key_is_written_in_the_order_of_the_schema() -> None:
 
 
 def test_repetitions_of_an_experiment_share_their_digest() -> None:
-    def digest(*overrides: str) -> str:
-        return recipe_digest(parse_recipe(dump_recipe(RECIPE), source="x", overrides=overrides))
+    def digest(*overrides: str, kind: Literal["train", "prune"] = "prune") -> str:
+        return recipe_digest(parse_recipe(dump_recipe(RECIPE), source="x", overrides=overrides), kind=kind)
 
     assert len(digest()) == 64
-    assert digest("seed=9", "runtime.device=cpu", "data.root=elsewhere") == digest() == recipe_digest(RECIPE)
-    others = [digest("train.lr=0.2"), digest("data.limit=100"), digest("prune.ratio=0.5")]
-    assert len({digest(), *others}) == 4
+    assert digest("seed=9", "runtime.device=cpu", "data.root=elsewhere") == digest()
+    others = ["train.lr=0.2", "data.limit=100", "prune.ratio=0.5", "finetune.lr=0.3", "runtime.precision=bf16"]
+    assert len({digest(), *map(digest, others)}) == 6
+    # what comes after training is no part of it
+    later = [digest(other, kind="train") for other in ("prune.ratio=0.5", "finetune.lr=0.3")]
+    assert {digest(kind="train")} == set(later)

@@ -87,11 +87,16 @@ def test_all_faults_at_once_in_the_order_of_the_file() -> None:
     ("old", "new", "fault"),
     [
         ("  name: nam\n", "  part: both\n", "5: attention.name: missing"),
-        ("  name: nam\n", "  name: [1]\n", "6: attention.name: [1] is not one of none, nam"),
+        (
+            "  name: nam\n",
+            "  name: [1]\n",
+            "6: attention.name: [1] is not one of none, nam, se, cbam, bam, sa, ulsam, eca, half",
+        ),
         (
             "  name: nam\n",
             "  name: nan\n",
-            "6: attention.name: 'nan' is not one of none, nam; did you mean 'nam'?",
+            "6: attention.name: 'nan' is not one of none, nam, se, cbam, bam, sa, ulsam, eca, half; "
+            "did you mean 'nam'?",
         ),
         ("  name: nam\n", "  name: none\n  part: both\n", "7: attention.part: unknown key; known here: name"),
         ("attention:\n  name: nam\n", "attention: nam\n", "5: attention: expected a section of keys, got 'nam'"),
@@ -141,7 +146,7 @@ def test_every_synonym_leads_to_a_key_that_exists() -> None:
 
 
 def test_the_wording_for_patterns_fits_the_only_pattern() -> None:
-    assert re.findall(r'"pattern": "(.*)"', recipe_schema()) == [r"^(auto|cpu|mps|cuda(:\\d+)?)$"]
+    assert re.findall(r'"pattern": "(.*)"', recipe_schema()) == [r"^(auto|cpu|mps|cuda(:\\d{1,2})?)$"]
 
 
 def test_thousands_of_faults_and_long_words_are_explained_at_once() -> None:

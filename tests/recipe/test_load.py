@@ -142,7 +142,10 @@ def test_an_attention_keeps_the_options_that_are_set_with_it() -> None:
         ("trian.epochs=3", "trian: unknown key; did you mean 'train'?"),
         ("train=3", "train: expected a section of keys, got 3"),
         ("train={epochs: 0}", "train.epochs: must be at least 1, got 0"),
-        ("attention.name=nan", "attention.name: 'nan' is not one of none, nam; did you mean 'nam'?"),
+        (
+            "attention.name=nan",
+            "attention.name: 'nan' is not one of none, nam, se, cbam, bam, sa, ulsam, eca, half; did you mean 'nam'?",
+        ),
         ("train.epochs", "expected key.path=value, for example train.epochs=3"),
         ("=3", "expected key.path=value, for example train.epochs=3"),
         ("train..epochs=3", "expected key.path=value, for example train.epochs=3"),

@@ -133,3 +133,10 @@ def test_latencies_of_two_devices_are_not_averaged(store, save, make_result, mak
     save(make_pruned("q", parent=make_result("e", seed=1), environment=other))
     (row,) = rows_of(store)
     assert (row.seeds, row.devices, row.latency) == ((0, 1), ("cpu", "cuda"), ())
+
+
+def test_another_run_under_the_name_of_the_dense_one_is_not_it(store, save, make_result, make_pruned) -> None:
+    save(make_pruned("p", parent=make_result("d"), dense_weights="of the run that was deleted"))
+    save(make_result("d", top1=0.1))
+    row = next(row for row in rows_of(store) if row.kind == "pruned")
+    assert (row.delta, row.macs_ratio) == (None, None)

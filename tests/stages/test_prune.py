@@ -3,13 +3,14 @@ import shutil
 import pytest
 import torch
 
-from namprune.errors import DataError, PruneError, RunError
+from namprune.data import build_data
+from namprune.errors import DataError, PruneError, RunError, UserError
 from namprune.measure import complexity
 from namprune.pruning import ChannelGraph, PruningPlan, apply_plan, compose
 from namprune.recipe import load_recipe
 from namprune.runs import RunStore
 from namprune.stages.evaluate import evaluate
-from namprune.stages.network import open_network
+from namprune.stages.network import check_fits, open_network
 from namprune.stages.prune import plan, prune
 
 
@@ -105,8 +106,24 @@ def test_other_pictures_are_refused(store, tmp_path) -> None:
                 Image.new("RGB", (8, 8), (index, 0, 0)).save(folder / f"{index}.png")
     run = store.open("dense")
     recipe = own_recipe(run, "data.name=imagefolder", f"data.root={tmp_path}", "data.image_size=8")
-    with pytest.raises(DataError, match="2 classes"):
+    with pytest.raises(UserError, match=r"data: run 'dense' was made with .*digits"):
         prune(run, recipe, store=store)
+    with pytest.raises(DataError, match="2 classes"):
+        check_fits(build_data(recipe.data, device=torch.device("cpu")), run.result())
+
+
+def test_another_split_of_the_same_pictures_is_refused(store) -> None:
+    run = store.open("dense")
+    section = own_recipe(run, "data.val_fraction=0.3").data
+    with pytest.raises(DataError, match="another split"):
+        check_fits(build_data(section, device=torch.device("cpu")), run.result())
+
+
+@pytest.mark.parametrize("override", ["model.stem=imagenet", "attention.scale=mean", "seed=7", "train.epochs=1"])
+def test_a_finished_network_keeps_its_recipe(store, override) -> None:
+    run = store.open("dense")
+    with pytest.raises(UserError, match=override.split(".")[0].split("=")[0]):
+        plan(run, own_recipe(run, override))
 
 
 def test_a_ratio_too_small_for_a_channel_is_refused(store) -> None:

@@ -1,0 +1,20 @@
+"""The same experiment with another attention."""
+
+from namprune.recipe.schema import Recipe
+
+
+def with_attention(recipe: Recipe, name: str) -> Recipe:
+    """`recipe` with attention `name` at its default options; with the recipe's own name, as it is.
+
+    A penalty on the factors of NAM has no target in another network: left there it would be refused, left out the
+    other network would go to the cut without sparsity, an unequal rival. So `sparsity.on: nam` becomes `all`, of the
+    same strength; only spatial NAM has pixel factors, so `l1_lambda` becomes 0.
+    """
+    if name == recipe.attention.name:
+        return recipe
+    tree = recipe.model_dump()
+    tree["attention"] = {"name": name}
+    tree["sparsity"]["l1_lambda"] = 0.0
+    if tree["sparsity"]["on"] == "nam":
+        tree["sparsity"]["on"] = "all"
+    return Recipe.model_validate(tree)

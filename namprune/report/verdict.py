@@ -1,0 +1,87 @@
+"""What the rows say, in sentences: NAM against each other attention, and what each attention costs."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean, stdev
+from typing import TypeAlias
+
+from namprune.report.summary import Row
+from namprune.table import times
+
+RULE = (
+    "Verdicts: difference in top-1 points at the same pictures, cut and epochs, paired over common seeds: "
+    "mean, number n and sample standard deviation SD. Within the spread: |mean| <= SD. "
+    "Costs: of the dense network over the plain one; latencies are of separate runs. "
+    "All hold where the recipes differ in nothing but the attention."
+)
+
+Point: TypeAlias = tuple[object, ...]
+"""What rows share that may be compared: data, network, cut and epochs."""
+
+
+def sentences(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The rule, then at each operating point one verdict per rival of NAM and one cost per attention; or nothing."""
+    points: dict[Point, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        points[_point(row)][row.attention].append(row)
+    found = [line for point in points.values() for line in _at(point)]
+    return (RULE, *found) if found else ()
+
+
+def _point(row: Row) -> Point:
+    return (row.data, row.data_digest, row.model, row.cuts, row.criterion, row.scope, row.epochs, row.dense_epochs)
+
+
+def _at(point: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+    """Sentences at one operating point, given its rows by attention."""
+    rows = [alike[0] for alike in point.values() if len(alike) == 1]
+    plain = next((row for row in rows if _name(row) == "none"), None)
+    for nam in (row for row in rows if _name(row) == "nam"):
+        for rival in (row for row in rows if _name(row) != "nam"):
+            if set(nam.seeds) & set(rival.seeds):
+                yield _verdict(nam, rival)
+    if plain is not None and plain.kind == "dense":
+        yield from (_cost(row, plain) for row in rows if row is not plain)
+    for attention, alike in point.items():
+        if len(alike) > 1 and len(point) > 1:
+            yield f"{_place(alike[0])}: {attention} is not compared, there are runs of {len(alike)} recipes: name some."
+
+
+def _verdict(nam: Row, rival: Row) -> str:
+    ours, theirs = (dict(zip(row.seeds, row.top1s, strict=True)) for row in (nam, rival))
+    differences = [100 * (ours[seed] - theirs[seed]) for seed in nam.seeds if seed in theirs]
+    mean, n = fmean(differences), len(differences)
+    at_cost = f"at {times(nam.macs / rival.macs)} its MACs"
+    head = f"{_place(nam)}: {nam.attention}"
+    if n == 1:
+        return f"{head} against {rival.attention}: {mean:+.2f} points, {at_cost}, but one seed cannot tell (n = 1)."
+    spread = stdev(differences)
+    paired = f"{mean:+.2f} points (n = {n}, SD {spread:.2f}), {at_cost}"
+    if abs(mean) <= spread:
+        return f"{head} is within the spread of {rival.attention}: {paired}."
+    return f"{head} is {'ahead of' if mean > 0 else 'behind'} {rival.attention}: {paired}."
+
+
+def _cost(row: Row, plain: Row) -> str:
+    """Cost of a dense network beside the plain one; latencies only where one device took both."""
+    parts = [f"parameters {_increase(row.params, plain.params)}", f"MACs {_increase(row.macs, plain.macs)}"]
+    if row.devices == plain.devices:
+        base = {timed.batch: timed for timed in plain.latency}
+        for timed in row.latency:
+            if other := base.get(timed.batch):
+                mark = "~" if timed.noisy or other.noisy else ""
+                parts.append(f"latency b{timed.batch} {mark}{times(timed.seconds / other.seconds)}")
+    return f"{_place(row)}: {row.attention} costs over the plain network: {', '.join(parts)}."
+
+
+def _increase(value: float, base: float) -> str:
+    return f"{100 * (value / base - 1):+.2f} %"
+
+
+def _name(row: Row) -> str:
+    """`nam` of `nam (channel, block)`."""
+    return row.attention.partition(" ")[0]
+
+
+def _place(row: Row) -> str:
+    return f"{row.model} on {row.data}, {row.point}"

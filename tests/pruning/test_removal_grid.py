@@ -1,0 +1,216 @@
+"""Removal through every attention in every network: one cut per pair always, the whole grid behind `-m grid`."""
+
+import copy
+import itertools
+import math
+import resource
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from namprune.attention import Attention
+from namprune.checkpoint import load_network, to_bytes
+from namprune.choices import Scope
+from namprune.data import build_data
+from namprune.measure import complexity
+from namprune.models import build_model
+from namprune.pruning import ChannelGraph, ChannelGroup, PruningPlan, prune_model
+from namprune.pruning.apply import PROOF_TOLERANCE
+from namprune.recipe import load_recipe
+from namprune.training import fit
+
+Shape = tuple[int, int, int]
+
+VARIANTS = {
+    "none": ("attention.name=none",),
+    "nam-channel": ("attention.name=nam",),
+    "nam-spatial": ("attention.name=nam", "attention.part=spatial"),
+    "nam-both": ("attention.name=nam", "attention.part=both"),
+    "se": ("attention.name=se",),
+    "cbam": ("attention.name=cbam",),
+    "bam-sum": ("attention.name=bam",),
+    "bam-mul": ("attention.name=bam", "attention.combine=mul"),
+    "sa": ("attention.name=sa",),
+    "ulsam": ("attention.name=ulsam",),
+    "eca": ("attention.name=eca",),
+    "half": ("attention.name=half",),
+}
+"""What a recipe says for each; the placement is the attention's default."""
+
+NETWORKS = ("mobilenetv2", "resnet20", "resnet18", "resnet50")
+CUTS: tuple[tuple[float, Scope], ...] = tuple(itertools.product((0.3, 0.5, 0.7), ("global", "local")))
+SMALL = {"mobilenetv2": 0.5, "resnet20": 1.0, "resnet18": 0.25, "resnet50": 0.25}
+DIAGONAL = [
+    (network, variant, *CUTS[(row + column) % len(CUTS)])
+    for row, variant in enumerate(VARIANTS)
+    for column, network in enumerate(NETWORKS)
+]
+GRID = [(network, variant, *cut) for network, variant, cut in itertools.product(NETWORKS, VARIANTS, CUTS)]
+
+SECONDS, BYTES = 30, 4e9
+"""That the largest cut may take."""
+
+
+def _bottleneck(channels: int) -> int:
+    return max(4, channels // 16)
+
+
+PER_CHANNEL: dict[str, Callable[[int], int]] = {
+    "nam-channel": lambda _: 2,  # γ, β
+    "nam-both": lambda _: 2,
+    "se": lambda channels: 2 * _bottleneck(channels) + 1,  # in, out and a bias
+    "cbam": lambda channels: 2 * _bottleneck(channels) + 1,
+    "bam-sum": lambda channels: 3 * _bottleneck(channels) + 1,  # and into the spatial branch
+    "bam-mul": lambda channels: 3 * _bottleneck(channels) + 1,
+    "ulsam": lambda _: 5,  # depthwise weight and bias, γ, β, pointwise weight
+}
+"""Parameters that an attention for so many channels loses with each; the others share theirs or have none."""
+
+
+@torch.no_grad()
+def _network(name: str, variant: str, shape: Shape, *, width: float) -> nn.Module:
+    """Every factor and statistic its own, no gate at the neutral point where it starts."""
+    overrides = [f"model.name={name}", f"model.width={width}", *VARIANTS[variant]]
+    model = build_model(load_recipe("resnet20", overrides=overrides), classes=10, input_shape=shape)
+    torch.manual_seed(0)
+    for gate in (module for module in model.modules() if isinstance(module, Attention)):
+        for parameter in gate.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    for norm in (module for module in model.modules() if isinstance(module, _BatchNorm)):
+        norm.weight.uniform_(0.1, 2.0)
+        norm.bias.normal_(std=0.5)
+        norm.momentum = 1.0
+    model.train()(torch.randn(8, *shape))  # true statistics, or deep networks deliver nothing
+    return model
+
+
+def _parameters(model: nn.Module, groups: Sequence[ChannelGroup], plan: PruningPlan, variant: str) -> int:
+    """Parameters that the dense `model` has left when its groups get the widths of the plan, counted by hand."""
+    kept = {cut.root: len(cut.kept) for cut in plan.groups}
+    ends = {
+        (member.name, end): kept[group.root]
+        for group in groups
+        for member in group.members
+        for end in (("in", "out") if member.side == "both" else (member.side,))
+    }
+    per_channel = PER_CHANNEL.get(variant, lambda _: 0)
+    total = 0
+    gated: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        if name.startswith(gated):
+            continue  # a layer of an attention, counted with it
+        if isinstance(module, Attention):
+            gated = (*gated, f"{name}.")
+            lost = module.channels - ends[name, "out"]
+            total += sum(parameter.numel() for parameter in module.parameters()) - lost * per_channel(module.channels)
+        elif isinstance(module, nn.Conv2d):
+            incoming = 1 if module.groups > 1 else ends.get((name, "in"), module.in_channels)
+            total += ends[name, "out"] * incoming * math.prod(module.kernel_size)
+        elif isinstance(module, _BatchNorm):
+            total += 2 * ends[name, "out"]
+        elif isinstance(module, nn.Linear):
+            total += (ends[name, "in"] + 1) * module.out_features
+    return total
+
+
+def _disagreeing(model: nn.Module) -> list[str]:
+    """Layers whose attributes say another width than their tensors have."""
+    named = list(model.named_modules())
+    convolutions = [
+        name
+        for name, layer in named
+        if isinstance(layer, nn.Conv2d)
+        and layer.weight.shape[:2] != (layer.out_channels, layer.in_channels // layer.groups)
+    ]
+    linears = [
+        name
+        for name, layer in named
+        if isinstance(layer, nn.Linear) and layer.weight.shape != (layer.out_features, layer.in_features)
+    ]
+    norms = [
+        name
+        for name, layer in named
+        if isinstance(layer, _BatchNorm)
+        and {len(layer.weight), len(layer.bias), len(layer.running_mean), len(layer.running_var)}
+        != {layer.num_features}
+    ]
+    return convolutions + linears + norms
+
+
+def _without_gradient(model: nn.Module, pictures: Tensor) -> list[str]:
+    """Parameters that a step in training mode gives no gradient of their shape."""
+    model.train()(pictures).square().sum().backward()
+    return [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or parameter.grad.shape != parameter.shape
+    ]
+
+
+def _cut_and_check(
+    network: str, variant: str, ratio: float, scope: Scope, *, shape: Shape, width: float
+) -> dict[str, float]:
+    """One cell; returns what is worth knowing of it."""
+    model = _network(network, variant, shape, width=width)
+    dense = copy.deepcopy(model)
+    started = time.perf_counter()
+    plan, difference = prune_model(model, shape, ratio=ratio, scope=scope)
+    seconds = time.perf_counter() - started
+    assert difference <= PROOF_TOLERANCE
+    assert plan.skipped == {"classifier": "its channels are the network's output"}
+    assert plan.channels_after == pytest.approx((1 - ratio) * plan.channels_before, rel=0.02)
+    assert _disagreeing(model) == []
+    cost = complexity(model, shape)
+    assert cost.macs == plan.macs_after < plan.macs_before
+    assert cost.params == _parameters(dense, ChannelGraph(dense, shape).groups, plan, variant)
+    assert _without_gradient(model, torch.randn(4, *shape)) == []
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    assert seconds < SECONDS
+    assert peak < BYTES
+    return {"proof": difference, "seconds": seconds, "peak": peak}
+
+
+@pytest.mark.parametrize(("network", "variant", "ratio", "scope"), DIAGONAL)
+def test_every_attention_is_cut_in_every_network(network: str, variant: str, ratio: float, scope: Scope) -> None:
+    _cut_and_check(network, variant, ratio, scope, shape=(3, 16, 16), width=SMALL[network])
+
+
+@pytest.mark.slow
+@pytest.mark.grid
+@pytest.mark.parametrize(("network", "variant", "ratio", "scope"), GRID)
+def test_every_attention_is_cut_at_full_width(
+    network: str, variant: str, ratio: float, scope: Scope, record_property: Callable[[str, object], None]
+) -> None:
+    for name, value in _cut_and_check(network, variant, ratio, scope, shape=(3, 32, 32), width=1.0).items():
+        record_property(name, value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_trained_network_is_cut_saved_and_cut_again(variant: str, tmp_path: Path) -> None:
+    overrides = ["model.width=0.5", "train.epochs=1", "runtime.device=cpu", *VARIANTS[variant]]
+    recipe = load_recipe("quickstart", overrides=overrides)
+    data = build_data(recipe.data, device=torch.device("cpu"))
+    size = {"classes": len(data.classes), "input_shape": data.input_shape}
+    model = build_model(recipe, **size)
+    fit(model, data, recipe)
+    pictures, _ = next(iter(data.val.ordered(batch_size=32)))
+    first, difference = prune_model(model, data.input_shape, ratio=0.5, pictures=pictures)
+    assert difference <= PROOF_TOLERANCE
+
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(to_bytes(model))
+    loaded = load_network(recipe, weights, **size)
+    with torch.inference_mode():
+        assert torch.equal(loaded.eval()(pictures), model.eval()(pictures))
+
+    second, difference = prune_model(loaded, data.input_shape, ratio=0.5, pictures=pictures)
+    assert difference <= PROOF_TOLERANCE
+    assert second.channels_before == first.channels_after
+    assert second.macs_before == first.macs_after
+    assert complexity(loaded, data.input_shape).macs == second.macs_after

@@ -1,0 +1,121 @@
+"""The sentences against differences taken by hand."""
+
+import json
+
+import pytest
+
+from namprune.report import collect, summarise, to_csv, to_json, to_markdown, to_table
+from namprune.report.verdict import RULE, sentences
+from namprune.result import Latency, Timing
+
+
+@pytest.fixture
+def say(store):
+    return lambda: sentences(summarise(collect(store)))
+
+
+@pytest.fixture
+def save_seeds(save, make_result):
+    """Dense runs of one attention, a top-1 for each seed; keeps the records."""
+
+    def make(attention, top1s, **changes):
+        runs = [
+            make_result(f"{attention}-{seed}", attention=attention, seed=seed, top1=top1, recipe_digest=attention)
+            for seed, top1 in top1s.items()
+        ]
+        for run in runs:
+            save(run)
+        return runs
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("nam", "se", "verdict"),
+    [
+        # differences 2, 1, 3: mean 2, squares 0 + 1 + 1 over n - 1 = 1
+        (
+            (0.92, 0.93, 0.95),
+            (0.90, 0.92, 0.92),
+            "nam is ahead of se: +2.00 points (n = 3, SD 1.00), at 1.00x its MACs.",
+        ),
+        ((0.90, 0.92, 0.92), (0.92, 0.93, 0.95), "nam is behind se: -2.00 points (n = 3, SD 1.00), at 1.00x its MACs."),
+        # differences 3, -1: mean 1, squares 4 + 4 over 1 = 8
+        (
+            (0.93, 0.91),
+            (0.90, 0.92),
+            "nam is within the spread of se: +1.00 points (n = 2, SD 2.83), at 1.00x its MACs.",
+        ),
+        ((0.93,), (0.90,), "nam against se: +3.00 points, at 1.00x its MACs, but one seed cannot tell (n = 1)."),
+    ],
+)
+def test_a_verdict_pairs_the_seeds(say, save_seeds, nam, se, verdict) -> None:
+    save_seeds("nam", dict(enumerate(nam)))
+    save_seeds("se", dict(enumerate(se)))
+    assert say() == (RULE, f"resnet20 on CIFAR-10 (JPEG), dense: {verdict}")
+
+
+def test_only_common_seeds_are_paired(say, save_seeds) -> None:
+    save_seeds("nam", {0: 0.90, 1: 0.93, 2: 0.95})
+    save_seeds("se", {1: 0.92, 2: 0.92, 7: 0.10})  # differences 1 and 3
+    save_seeds("sa", {5: 0.50})
+    (_, verdict) = say()
+    assert "+2.00 points (n = 2, SD 1.41)" in verdict
+
+
+def test_each_cut_is_a_point_of_its_own(say, save, save_seeds, make_pruned) -> None:
+    for attention, top1, macs in (("nam", 0.8, 12), ("se", 0.7, 10)):
+        (dense,) = save_seeds(attention, {0: 0.9})
+        for ratio in (0.3, 0.5):
+            changes = {"attention": attention, "recipe_digest": f"{attention} {ratio}", "macs": macs}
+            save(make_pruned(f"{attention}-p{ratio}", parent=dense, ratio=ratio, top1=top1 + ratio / 10, **changes))
+    verdicts = say()[1:]
+    assert [line.partition(": ")[0].partition(", ")[2] for line in verdicts] == [
+        "dense",
+        "0.3 nam global",
+        "0.5 nam global",
+    ]
+    assert "+10.00 points, at 1.20x its MACs" in verdicts[2]
+
+
+@pytest.mark.parametrize("change", [{"data_digest": "x"}, {"model": "resnet56"}, {"epochs": 9}])
+def test_what_cannot_be_compared_has_no_verdict(say, save, make_result, change) -> None:
+    save(make_result("a"))
+    save(make_result("b", attention="se", **change))
+    assert say() == ()
+
+
+def test_two_recipes_of_one_attention_are_not_chosen_from(say, save, save_seeds, make_result) -> None:
+    save_seeds("nam", {0: 0.9})
+    save_seeds("se", {0: 0.8})
+    save(make_result("other", recipe_digest="other"))
+    assert say()[1:] == (
+        "resnet20 on CIFAR-10 (JPEG), dense: nam is not compared, there are runs of 2 recipes: name some.",
+    )
+
+
+def test_an_attention_costs_what_it_adds_to_the_plain_network(say, save, make_result) -> None:
+    def timing(median, iqr=0.0):
+        return (Timing(network=Latency(batch=64, median=median, iqr=iqr, blocks=9), dense=None),)
+
+    save(make_result("plain", attention="none", params=1000, macs=200, recipe_digest="p", latency=timing(0.010)))
+    save(make_result("se", attention="se", params=1025, macs=201, recipe_digest="s", latency=timing(0.012)))
+    save(make_result("sa", attention="sa", params=1000, macs=200, recipe_digest="t", latency=timing(0.013, 0.002)))
+    assert say() == (
+        RULE,
+        "resnet20 on CIFAR-10 (JPEG), dense: sa costs over the plain network: "
+        "parameters +0.00 %, MACs +0.00 %, latency b64 ~1.30x.",
+        "resnet20 on CIFAR-10 (JPEG), dense: se costs over the plain network: "
+        "parameters +2.50 %, MACs +0.50 %, latency b64 1.20x.",
+    )
+
+
+def test_every_format_but_csv_carries_the_sentences(store, save_seeds) -> None:
+    save_seeds("nam", {0: 0.9})
+    save_seeds("se", {0: 0.8})
+    rows = summarise(collect(store))
+    said = sentences(rows)
+    assert set(said) <= set(to_table(rows).notes)
+    assert said[1] in to_markdown(rows).splitlines()
+    assert json.loads(to_json(rows))["sentences"] == list(said)
+    assert "one seed" not in to_csv(rows)
