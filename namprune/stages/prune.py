@@ -71,9 +71,9 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
     run.write(run.plan, the_plan.to_json())
     model = placed(model, recipe, device)
     stages, epochs, speed = _repair(model, data, recipe, run)
+    run.write(run.weights, to_bytes(model))
     # The dense network only has to take the time it takes: its weights do not matter.
     dense = placed(build_model(recipe, classes=len(data.classes), input_shape=data.input_shape), recipe, device)
-    run.write(run.weights, to_bytes(model))
     return run.finish(
         RunResult(
             name=run.name,
@@ -123,11 +123,14 @@ def _plan(parent: RunFolder, recipe: Recipe) -> _Planned:
 def _say_signal(plan: PruningPlan) -> None:
     """Before the cut: was sparsity training enough, and what was left alone."""
     removed = 1 - plan.channels_after / plan.channels_before
-    signal = f"{plan.near_zero_removed:.0%} of the channels that go have factors near zero"
+    signal = (
+        f"{plan.near_zero:.0%} of the channels have factors near zero, {removed:.0%} are to go; "
+        f"of these {plan.near_zero_removed:.0%} are near zero"
+    )
     if plan.near_zero_removed > 0.95:
         console.message(f"{signal}: recalibration should restore most of what the cut costs")
     else:
-        console.warn(f"{signal}: the others carry signal that fine-tuning must restore (see sparsity.l1_gamma)")
+        console.warn(f"{signal}: the others carry what fine-tuning must restore (see sparsity.l1_gamma)")
     if abs(removed - plan.ratio) > 0.005:
         console.warn(
             f"floor {plan.floor:g} and round_to {plan.round_to} allow {removed:.1%} of the channels to go, "
