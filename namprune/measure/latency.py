@@ -1,13 +1,17 @@
 """Measured time of a forward pass: networks in turns, in one process, so that a busy machine hits all alike."""
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.benchmark import Measurement, Timer
 
 from namprune.result import Latency
+
+# The benchmark module loads PyTorch's extension builder, which warns of every CUDA toolkit without a GPU.
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+from torch.utils.benchmark import Measurement, Timer  # noqa: E402
 
 BLOCKS = 15
 BLOCK_SECONDS = 0.02
