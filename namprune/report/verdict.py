@@ -10,10 +10,13 @@ from namprune.table import times
 
 RULE = (
     "Verdicts: difference in top-1 points at the same pictures, cut and epochs, paired over common seeds: "
-    "mean, number n and sample standard deviation SD. Within the spread: |mean| <= SD. "
+    "mean, number n (at least 3) and sample standard deviation SD. Within the spread: |mean| <= SD. "
     "Costs: of the dense network over the plain one; latencies are of separate runs. "
     "All hold where the recipes differ in nothing but the attention."
 )
+
+LEAST_SEEDS = 3
+"""Below, the standard deviation of the differences says next to nothing: two can agree by chance to the last digit."""
 
 Point: TypeAlias = tuple[object, ...]
 """What rows share that may be compared: data, network, cut and epochs."""
@@ -53,8 +56,9 @@ def _verdict(nam: Row, rival: Row) -> str:
     mean, n = fmean(differences), len(differences)
     at_cost = f"at {times(nam.macs / rival.macs)} its MACs"
     head = f"{_place(nam)}: {nam.attention}"
-    if n == 1:
-        return f"{head} against {rival.attention}: {mean:+.2f} points, {at_cost}, but one seed cannot tell (n = 1)."
+    if n < LEAST_SEEDS:
+        seeds = "one seed" if n == 1 else f"{n} seeds"
+        return f"{head} against {rival.attention}: {mean:+.2f} points, {at_cost}, but {seeds} cannot tell."
     spread = stdev(differences)
     paired = f"{mean:+.2f} points (n = {n}, SD {spread:.2f}), {at_cost}"
     if abs(mean) <= spread:

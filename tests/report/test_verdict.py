@@ -40,13 +40,14 @@ def save_seeds(save, make_result):
             "nam is ahead of se: +2.00 points (n = 3, SD 1.00), at 1.00x its MACs.",
         ),
         ((0.90, 0.92, 0.92), (0.92, 0.93, 0.95), "nam is behind se: -2.00 points (n = 3, SD 1.00), at 1.00x its MACs."),
-        # differences 3, -1: mean 1, squares 4 + 4 over 1 = 8
+        # differences 3, -1, 1: mean 1, squares 4 + 4 + 0 over 2 = 4
         (
-            (0.93, 0.91),
-            (0.90, 0.92),
-            "nam is within the spread of se: +1.00 points (n = 2, SD 2.83), at 1.00x its MACs.",
+            (0.93, 0.91, 0.91),
+            (0.90, 0.92, 0.90),
+            "nam is within the spread of se: +1.00 points (n = 3, SD 2.00), at 1.00x its MACs.",
         ),
-        ((0.93,), (0.90,), "nam against se: +3.00 points, at 1.00x its MACs, but one seed cannot tell (n = 1)."),
+        ((0.93, 0.93), (0.90, 0.92), "nam against se: +2.00 points, at 1.00x its MACs, but 2 seeds cannot tell."),
+        ((0.93,), (0.90,), "nam against se: +3.00 points, at 1.00x its MACs, but one seed cannot tell."),
     ],
 )
 def test_a_verdict_pairs_the_seeds(say, save_seeds, nam, se, verdict) -> None:
@@ -56,11 +57,11 @@ def test_a_verdict_pairs_the_seeds(say, save_seeds, nam, se, verdict) -> None:
 
 
 def test_only_common_seeds_are_paired(say, save_seeds) -> None:
-    save_seeds("nam", {0: 0.90, 1: 0.93, 2: 0.95})
-    save_seeds("se", {1: 0.92, 2: 0.92, 7: 0.10})  # differences 1 and 3
+    save_seeds("nam", {0: 0.90, 1: 0.93, 2: 0.95, 3: 0.94})
+    save_seeds("se", {1: 0.92, 2: 0.92, 3: 0.92, 7: 0.10})  # differences 1, 3 and 2
     save_seeds("sa", {5: 0.50})
     (_, verdict) = say()
-    assert "+2.00 points (n = 2, SD 1.41)" in verdict
+    assert "+2.00 points (n = 3, SD 1.00)" in verdict
 
 
 def test_each_cut_is_a_point_of_its_own(say, save, save_seeds, make_pruned) -> None:
