@@ -136,6 +136,13 @@ class RunFolder:
         """Put `data` into the folder's `file`, wholly or not at all."""
         write_atomic(self.path / Path(file).name, data)
 
+    def discard(self) -> None:
+        """Delete what is left of the run, if anything; its result first, so that no half of it passes for finished."""
+        with _writing(self.path):
+            self.result_file.unlink(missing_ok=True)
+            if self.path.exists():
+                shutil.rmtree(self.path)
+
     def append_metrics(self, record: EpochRecord) -> None:
         """Add one JSON line to metrics.jsonl."""
         with _writing(self.metrics), self.metrics.open("a", encoding="utf-8") as file:

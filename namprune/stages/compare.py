@@ -1,6 +1,5 @@
 """Train and prune a grid of attention x ratio x criterion x seed from one recipe, and skip what is there already."""
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -165,20 +164,10 @@ def _check_name(cell: Cell, store: RunStore, *, data_digest: str) -> None:
 
 
 def _make(cell: Cell, found: dict[str, RunResult], store: RunStore) -> RunResult:
-    _discard(RunFolder(store.root / cell.name))
+    RunFolder(store.root / cell.name).discard()
     if cell.parent is None:
         return train(cell.recipe, store=store, name=cell.name)
     return prune(store.open(found[cell.parent].name), cell.recipe, store=store, name=cell.name)
-
-
-def _discard(folder: RunFolder) -> None:
-    """Delete what is left of a run, if anything; its result first, so that no half of it passes for finished."""
-    try:
-        if folder.path.exists():
-            folder.result_file.unlink(missing_ok=True)
-            shutil.rmtree(folder.path)
-    except OSError as error:
-        raise RunError(f"cannot delete {folder.path}: {error.strerror}", hint="delete it by hand") from error
 
 
 def _line(cell: Cell, result: RunResult, *, left: float) -> str:
