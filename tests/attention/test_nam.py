@@ -38,19 +38,6 @@ def plain(x: Tensor, norms: dict[str, nn.Module], **options) -> Tensor:
     return plain_spatial(x, norms["spatial"], **options) if "spatial" in norms else x
 
 
-def randomised(module: nn.Module, *, seed: int = 0) -> nn.Module:
-    """With parameters of both signs and statistics as after training."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, generator=generator)
-    for name, buffer in module.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.normal_(generator=generator)
-        elif name.endswith("running_var"):
-            buffer.uniform_(0.5, 2.0, generator=generator)
-    return module
-
-
 def images(*, batch: int = 4, channels: int = CHANNELS, seed: int = 1) -> Tensor:
     return torch.randn(batch, channels, *SIZE, generator=torch.Generator().manual_seed(seed)) + 0.3
 
@@ -59,7 +46,7 @@ def images(*, batch: int = 4, channels: int = CHANNELS, seed: int = 1) -> Tensor
     ("part", "scale", "detach", "training"),
     list(itertools.product(PARTS, ["sum", "mean"], [True, False], [True, False])),
 )
-def test_forward_gradients_and_statistics_equal_the_plain_formula(part, scale, detach, training) -> None:
+def test_forward_gradients_and_statistics_equal_the_plain_formula(part, scale, detach, training, randomised) -> None:
     module = randomised(NAM(CHANNELS, SIZE, part=part, scale=scale, detach=detach)).double().train(training)
     norms = {
         name: copy.deepcopy(gate.gate.bn)
@@ -86,7 +73,7 @@ def test_forward_gradients_and_statistics_equal_the_plain_formula(part, scale, d
             torch.testing.assert_close(getattr(own, key), getattr(norm, key), **exactly)
 
 
-def test_detach_changes_the_gradient_of_gamma_but_not_the_output() -> None:
+def test_detach_changes_the_gradient_of_gamma_but_not_the_output(randomised) -> None:
     detached, attached = (randomised(NAMChannel(CHANNELS, detach=detach)) for detach in (True, False))
     x = images()
     outs = [module(x) for module in (detached, attached)]
@@ -98,7 +85,7 @@ def test_detach_changes_the_gradient_of_gamma_but_not_the_output() -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("training", [True, False])
-def test_float32_is_within_its_rounding(part, training) -> None:
+def test_float32_is_within_its_rounding(part, training, randomised) -> None:
     module = randomised(NAM(CHANNELS, SIZE, part=part, scale="mean")).train(training)
     expected = copy.deepcopy(module).double()(images().double())
     torch.testing.assert_close(module(images()).double(), expected, rtol=1e-6, atol=1e-6)
@@ -106,7 +93,7 @@ def test_float32_is_within_its_rounding(part, training) -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("autocast", [True, False])
-def test_bfloat16_stays_and_is_one_rounding_away_from_float32(part, autocast) -> None:
+def test_bfloat16_stays_and_is_one_rounding_away_from_float32(part, autocast, randomised) -> None:
     module = randomised(NAM(CHANNELS, SIZE, part=part)).eval()
     x = images().bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
@@ -118,7 +105,7 @@ def test_bfloat16_stays_and_is_one_rounding_away_from_float32(part, autocast) ->
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
-def test_memory_format_stays(part, memory_format) -> None:
+def test_memory_format_stays(part, memory_format, randomised) -> None:
     module = randomised(NAM(CHANNELS, SIZE, part=part))
     x = images().to(memory_format=memory_format)
     out = module(x)
@@ -128,7 +115,7 @@ def test_memory_format_stays(part, memory_format) -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("detach", [True, False])
-def test_all_zero_factors_stay_finite(part, detach) -> None:
+def test_all_zero_factors_stay_finite(part, detach, randomised) -> None:
     module = randomised(NAM(CHANNELS, SIZE, part=part, detach=detach))
     for gate in module.parts:
         nn.init.zeros_(gate.gate.factors)
@@ -139,7 +126,7 @@ def test_all_zero_factors_stay_finite(part, detach) -> None:
     assert all(tensor.grad.isfinite().all() for tensor in (x, *module.parameters()))
 
 
-def test_zero_gamma_halves_its_channel() -> None:
+def test_zero_gamma_halves_its_channel(randomised) -> None:
     module = randomised(NAMChannel(CHANNELS))
     with torch.no_grad():
         module.gamma[2] = 0.0
@@ -166,7 +153,7 @@ def test_spatial_part_refuses_another_input_size(part) -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("scale", ["sum", "mean"])
-def test_pruned_equals_masked_however_often(part, scale) -> None:
+def test_pruned_equals_masked_however_often(part, scale, randomised) -> None:
     dense = randomised(NAM(CHANNELS, SIZE, part=part, scale=scale)).eval()
     module, kept = copy.deepcopy(dense), torch.arange(CHANNELS)
     for keep in (torch.tensor([0, 2, 3, 5]), torch.tensor([1, 3])):
@@ -180,7 +167,7 @@ def test_pruned_equals_masked_however_often(part, scale) -> None:
         assert expected.sum((0, 2, 3)).count_nonzero() == len(kept)
 
 
-def test_without_the_rescaling_pruned_differs_from_masked() -> None:
+def test_without_the_rescaling_pruned_differs_from_masked(randomised) -> None:
     dense = randomised(NAMChannel(CHANNELS)).eval()
     keep = torch.tensor([0, 2, 3])
     sliced = NAMChannel(len(keep)).eval()
@@ -189,7 +176,7 @@ def test_without_the_rescaling_pruned_differs_from_masked() -> None:
     assert difference > 0.01
 
 
-def test_prune_where_all_kept_factors_are_zero() -> None:
+def test_prune_where_all_kept_factors_are_zero(randomised) -> None:
     module = randomised(NAMChannel(CHANNELS)).eval()
     keep = torch.tensor([1, 4])
     with torch.no_grad():
@@ -207,7 +194,7 @@ def test_prune_keeps_what_is_frozen_frozen() -> None:
     assert module.gate.bn.bias.requires_grad
 
 
-def test_pruned_module_trains_and_loads_into_one_of_its_width() -> None:
+def test_pruned_module_trains_and_loads_into_one_of_its_width(randomised) -> None:
     module = randomised(NAM(CHANNELS, SIZE, part="both"))
     module.prune(torch.tensor([0, 1, 4]))
     module(images(channels=3)).sum().backward()
@@ -218,7 +205,7 @@ def test_pruned_module_trains_and_loads_into_one_of_its_width() -> None:
     assert torch.equal(fresh.eval()(x), module.eval()(x))
 
 
-def test_opaque_is_one_elementwise_node_even_after_a_fault() -> None:
+def test_opaque_is_one_elementwise_node_even_after_a_fault(randomised) -> None:
     module = randomised(NAM(CHANNELS, SIZE)).eval()
     x = images().requires_grad_()
 

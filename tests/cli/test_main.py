@@ -59,6 +59,23 @@ def test_commands_that_compute_nothing_load_nothing_heavy(tmp_path, arguments) -
         (["prune", "--criterion", "magic"], "magic"),
         (["prune", "--ratio", "half"], "--ratio"),
         (["runs", "--json", "show", "x"], "after show"),
+        (
+            [
+                "compare",
+            ],
+            "--recipe is missing",
+        ),
+        (["compare", "--recipe", "quickstrat"], "quickstart"),
+        (["compare", "--recipe", "quickstart", "--attention", "nam,sse"], "'sse' is not one of none, nam, se"),
+        (["compare", "--recipe", "quickstart", "--attention", ""], "--attention '' names nothing"),
+        (["compare", "--recipe", "quickstart", "--ratio", ","], "--ratio ',' names nothing"),
+        (["compare", "--recipe", "quickstart", "--ratio", "0.3,1"], "1 is not above 0 and below 1"),
+        (["compare", "--recipe", "quickstart", "--ratio", "0"], "0 is not above 0"),
+        (["compare", "--recipe", "quickstart", "--ratio", "nan"], "nan is not above 0"),
+        (["compare", "--recipe", "quickstart", "--ratio", "half"], "'half' is not a number"),
+        (["compare", "--recipe", "quickstart", "--criterion", "nam,magic"], "'magic' is not one of nam, bn"),
+        (["compare", "--recipe", "quickstart", "--seeds", "0"], "--seeds"),
+        (["compare", "--recipe", "quickstart", "--set", "seed=2147483647", "--seeds", "2"], "2 seeds from 2147483647"),
     ],
 )
 def test_a_users_fault_is_exit_2_with_words_on_stderr_only(monkeypatch, capsys, tmp_path, arguments, fault) -> None:
