@@ -71,9 +71,8 @@ class Penalty:
     def add_gradient(self, progress: float) -> None:
         """Add l1 * sign(v) to the gradient of each factor. Call between backward and the optimizer's step."""
         for factors, l1 in ((self.gammas, self.l1_gamma), (self.lambdas, self.l1_lambda)):
-            moving: list[Tensor] = [
-                factor for factor in factors if factor.grad is not None
-            ]  # a frozen one has no gradient
+            # a frozen factor has no gradient
+            moving: list[Tensor] = [factor for factor in factors if factor.grad is not None]
             if l1 and moving:
                 gradients = [cast(Tensor, factor.grad) for factor in moving]
                 signs = torch._foreach_sign(moving)  # noqa: SLF001 - the documented name of the fused form

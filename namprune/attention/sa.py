@@ -6,7 +6,7 @@ share,
     first half:   y_c = x_c * sigmoid(w1 * GAP(x_c) + b1)
     second half:  y_c = x_c * sigmoid(w2 * (γ * norm(x_c) + β) + b2)     norm over the positions of one channel
 
-and a two-group shuffle then brings channel (c mod C/2) * 2 + (c div C/2) to where it belongs. A shuffle is a fixed
+and a two-group shuffle then moves channel c to the place (c mod C/2) * 2 + (c div C/2). A shuffle is a fixed
 order of channels, and whatever makes the channels can make them in any order: here they come in the order in which
 the official module delivers them, so nothing is shuffled at run time and any single channel can be removed.
 The authors' 64 groups need wide layers; `groups=None` takes the most that fit, up to 64.

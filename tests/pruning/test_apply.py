@@ -137,13 +137,25 @@ def test_the_proof_sees_one_wrong_weight_before_the_network_is_touched(
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_dtypes_and_memory_formats_stay(make_network: NetworkFactory) -> None:
-    model = make_network("resnet20")
-    model.classifier.double()
-    head = nn.Sequential(model.stem, model.stages)  # the part that has one dtype
-    prune_model(head, INPUT, ratio=0.3)
-    assert {tensor.dtype for tensor in model.classifier.parameters()} == {torch.float64}
-    assert {tensor.dtype for tensor in head.parameters()} == {torch.float32}
+class _Mixed(nn.Module):
+    """A float32 body under a float64 head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3))
+        self.head = nn.Linear(8, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.body(x).mean((2, 3)).double())
+        return out
+
+
+def test_each_layer_keeps_its_dtype() -> None:
+    model = _Mixed()
+    prune_model(model, INPUT, ratio=0.4, criterion="l2")
+    assert (model.body[0].out_channels, model.head.in_features) != (8, 8)
+    assert {parameter.dtype for parameter in model.body.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in model.head.parameters()} == {torch.float64}
 
 
 class _Careless(NAMChannel):
