@@ -1,6 +1,7 @@
 """Carry out a plan, and prove at once that the network computes what it did with the channels at zero."""
 
 import copy
+import gc
 from collections.abc import Sequence
 
 import torch
@@ -66,6 +67,7 @@ def apply_plan(
         ProofError: the difference is more than rounding; the network is as it was.
     """
     difference = _prove(model, plan, input_shape, pictures)
+    gc.collect()  # the trial's dependency graph is cyclic and holds its float64 copies until then
     if not difference <= PROOF_TOLERANCE:
         raise ProofError(
             f"this cut would change the network: logits differ by {difference:.1e} of the largest",
