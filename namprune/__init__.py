@@ -12,6 +12,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from namprune.cam import grad_cam as grad_cam
     from namprune.data import build_data as build_data
     from namprune.measure import accuracy as accuracy
     from namprune.measure import complexity as complexity
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from namprune.runs import RunStore as RunStore
     from namprune.stages.compare import compare as compare
     from namprune.stages.evaluate import evaluate as evaluate
+    from namprune.stages.explain import explain as explain
     from namprune.stages.prune import prune as prune
+    from namprune.stages.scratch import scratch as scratch
     from namprune.stages.train import train as train
     from namprune.training import fit as fit
 
@@ -43,12 +46,15 @@ _HOMES = {
     "compare": "namprune.stages.compare",
     "complexity": "namprune.measure",
     "evaluate": "namprune.stages.evaluate",
+    "explain": "namprune.stages.explain",
     "fit": "namprune.training",
+    "grad_cam": "namprune.cam",
     "interleaved_latency": "namprune.measure",
     "load_recipe": "namprune.recipe",
     "prune": "namprune.stages.prune",
     "prune_model": "namprune.pruning",
     "recalibrate": "namprune.pruning",
+    "scratch": "namprune.stages.scratch",
     "train": "namprune.stages.train",
 }
 """Where each public name lives, so that `import namprune` loads nothing but this."""

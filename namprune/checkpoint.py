@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from namprune.errors import RunError
 from namprune.models import build_model
+from namprune.models.blocks import initialise
 from namprune.recipe.schema import Recipe
 
 Shapes = dict[str, tuple[int, ...]]
@@ -31,8 +32,8 @@ def load_network(recipe: Recipe, weights: Path, *, classes: int, input_shape: tu
     Raises:
         RunError: the file is no safetensors file, or not one of a network of this recipe.
     """
-    shapes = _shapes(weights)
     model = build_model(recipe, classes=classes, input_shape=input_shape)
+    shapes = _shapes(weights)
     _check(model, shapes, weights)
     narrow(model, shapes)
     try:
@@ -42,6 +43,26 @@ def load_network(recipe: Recipe, weights: Path, *, classes: int, input_shape: tu
     except (RuntimeError, IndexError) as error:
         raise _foreign(weights, f"its widths do not fit together ({str(error).splitlines()[0]})") from error
     return model.train()
+
+
+def fresh_network(recipe: Recipe, weights: Path, *, classes: int, input_shape: tuple[int, int, int]) -> nn.Module:
+    """The network of a recipe with the widths of a file and weights as if it had been built so narrow, on the CPU.
+
+    Raises:
+        RunError: the file is no safetensors file, or not one of a network of this recipe.
+    """
+    model = load_network(recipe, weights, classes=classes, input_shape=input_shape)
+    start = build_model(recipe, classes=classes, input_shape=input_shape).state_dict()
+    with torch.no_grad():
+        for prefix, module in model.named_modules():
+            # Buffers of an attention say which channel is what: they belong to the shape.
+            buffers = module.named_buffers(prefix, recurse=False) if isinstance(module, _BatchNorm) else ()
+            for name, tensor in [*module.named_parameters(prefix, recurse=False), *buffers]:
+                tensor.copy_(start[name][tuple(map(slice, tensor.shape))])
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(recipe.seed)
+        initialise(model)  # draws by fan: a narrow layer starts with larger weights than a slice of a wide one
+    return model
 
 
 def narrow(model: nn.Module, shapes: Shapes) -> None:

@@ -42,5 +42,8 @@ FactorSet = Literal["nam", "bn", "all"]
 CriterionName = Literal["nam", "bn", "l1", "l2", "random"]
 """Channel importances in `namprune.pruning.IMPORTANCES`."""
 
+BottleneckRule = Literal["auto", "shrink", "keep"]
+"""Of the hidden layers of SE, CBAM and BAM: `shrink` them with their channels, `keep` them, or what pays (`auto`)."""
+
 Scope = Literal["global", "local"]
 """`global`: one ranking over all layers. `local`: the same share of every layer."""

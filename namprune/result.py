@@ -19,6 +19,9 @@ _BROKEN = "the run is broken; delete its folder"
 FORMAT = 1
 """Version of result.json. A reader refuses what it does not know."""
 
+Kind = Literal["train", "prune", "scratch"]
+"""`scratch`: the widths of a pruned run, trained from fresh weights."""
+
 Stage = Literal["trained", "pruned", "recalibrated", "finetuned"]
 
 
@@ -113,6 +116,9 @@ class Cut:
     """What `prune` was asked for, what it did, and the proof."""
 
     ratio: float
+    """Share of the channels that was to go: asked for, or found for `target_macs`."""
+    target_macs: float | None = None
+    """Share of the MACs that was to stay."""
     criterion: str
     scope: str
     round_to: int
@@ -127,6 +133,11 @@ class Cut:
     skipped: dict[str, str]
     """Layers that were left alone, and why."""
 
+    @property
+    def aim(self) -> str:
+        """What was asked for, in words: `0.5` of the channels removed, or `0.26x MACs` kept."""
+        return f"{self.ratio:g}" if self.target_macs is None else f"{self.target_macs:g}x MACs"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
@@ -134,13 +145,13 @@ class RunResult:
 
     format: int = FORMAT
     name: str
-    kind: Literal["train", "prune"]
+    kind: Kind
     created: str
     """Time of completion, ISO 8601 in UTC."""
     parent: str | None
-    """The run that was pruned."""
+    """The run that was pruned; of `scratch`, the pruned run whose widths it has."""
     dense: str | None
-    """The unpruned ancestor."""
+    """The unpruned ancestor; of `scratch`, that of its parent."""
     dense_weights: str | None = None
     """SHA-256 of its weights: another run that took its name later is not it."""
     model: str
@@ -158,6 +169,7 @@ class RunResult:
     environment: Environment
     stages: tuple[Measurement, ...]
     cut: Cut | None = None
+    """Of `scratch`, that of its parent."""
     latency: tuple[Timing, ...] = ()
     """By batch size."""
     epochs: int

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from namprune.errors import RunError
-from namprune.result import EpochRecord, RunResult, from_json, to_json
+from namprune.result import EpochRecord, Kind, RunResult, from_json, to_json
 
 State = Literal["finished", "unfinished", "broken"]
 
@@ -214,7 +214,7 @@ class RunStore:
         folder.result()
         return folder
 
-    def newest(self, *, kind: Literal["train", "prune"] = "train") -> RunFolder:
+    def newest(self, *, kind: Kind = "train") -> RunFolder:
         """The finished run of this kind that was completed last; others are passed over.
 
         Raises:

@@ -16,7 +16,7 @@ from namprune.attention import ATTENTIONS
 from namprune.data import DATASETS
 from namprune.models import MODELS
 from namprune.pruning import IMPORTANCES
-from namprune.recipe.schema import AttentionSection
+from namprune.recipe.attention import AttentionSection
 
 ROOT = Path(namprune.__file__).parent
 FLOORS = {
@@ -26,7 +26,7 @@ FLOORS = {
             ("errors", "choices", "table"),
             ("recipe", "result"),
             ("runs", "console", "device", "attention", "data", "optim"),
-            ("report", "measure", "models", "sparsity"),
+            ("report", "measure", "cam", "models", "sparsity"),
             ("training", "pruning"),
             ("checkpoint", "export"),
             ("stages",),
@@ -40,6 +40,8 @@ TORCH_FREE = ("cli", "recipe", "result", "runs", "report", "console", "table")
 DOORS = {
     "torch_pruning": "namprune.pruning.graph",
     "thop": "namprune.measure.complexity",
+    "captum": "namprune.cam.gradcam",
+    "matplotlib": "namprune.cam.overlay",
     "yaml": "namprune.recipe",
     "rich": "namprune.console",
     "typer": "namprune.cli",

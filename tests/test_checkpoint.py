@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from namprune.checkpoint import load_network, to_bytes
+from namprune.checkpoint import fresh_network, load_network, to_bytes
 from namprune.errors import RunError
 from namprune.models import build_model
 from namprune.pruning import prune_model
@@ -24,7 +24,9 @@ CLASSES = 10
 
 def _recipe(model: str = "resnet20", attention: str = "none") -> Recipe:
     width = 0.25 if model == "resnet50" else 1.0
-    parts = {"none": {"name": "none"}, "channel": {"name": "nam"}}
+    parts: dict[str, dict[str, object]] = {"none": {"name": "none"}, "channel": {"name": "nam"}}
+    parts |= {name: {"name": name, "reduction": 2} for name in ("se", "cbam", "bam")}
+    parts |= {name: {"name": name} for name in ("sa", "ulsam")}
     both = {"name": "nam", "part": "both", "placement": "both"}
     return Recipe.model_validate(
         {
@@ -73,16 +75,49 @@ def test_dense_and_pruned_networks_come_back_to_the_bit(name: str, attention: st
         prune_model(model, INPUT, ratio=0.5)
 
 
-def test_a_loaded_network_is_pruned_again_like_the_saved_one(tmp_path: Path) -> None:
-    recipe = _recipe("mobilenetv2", "both")
+@pytest.mark.parametrize("attention", ["se", "cbam", "bam"])
+def test_shrunk_bottlenecks_come_back_to_the_bit(attention: str, tmp_path: Path) -> None:
+    recipe = _recipe("resnet20", attention)
     model, weights = _network(recipe), tmp_path / "model.safetensors"
-    prune_model(model, INPUT, ratio=0.4)
+    plan, _ = prune_model(model, INPUT, ratio=0.5, bottlenecks="shrink")
+    assert plan.bottlenecks
     weights.write_bytes(to_bytes(model))
     loaded = _load(recipe, weights)
-    plan, _ = prune_model(model, INPUT, ratio=0.4)
-    again, _ = prune_model(loaded, INPUT, ratio=0.4)
+    assert torch.equal(_logits(loaded), _logits(model))
+    assert repr(loaded) == repr(model)
+
+
+@pytest.mark.parametrize(("name", "attention"), [("mobilenetv2", "both"), ("resnet20", "bam")])
+def test_a_loaded_network_is_pruned_again_like_the_saved_one(name: str, attention: str, tmp_path: Path) -> None:
+    recipe = _recipe(name, attention)
+    model, weights = _network(recipe), tmp_path / "model.safetensors"
+    prune_model(model, INPUT, ratio=0.4, bottlenecks="shrink")
+    weights.write_bytes(to_bytes(model))
+    loaded = _load(recipe, weights)
+    plan, _ = prune_model(model, INPUT, ratio=0.4, bottlenecks="shrink")
+    again, _ = prune_model(loaded, INPUT, ratio=0.4, bottlenecks="shrink")
     assert plan == again
     assert to_bytes(loaded) == to_bytes(model)
+
+
+@pytest.mark.parametrize("attention", ["channel", "sa", "ulsam", "bam"])
+def test_a_fresh_network_has_the_widths_of_the_file_and_the_start_of_a_new_one(attention: str, tmp_path: Path) -> None:
+    recipe = _recipe("resnet20", attention)
+    model, weights = _network(recipe), tmp_path / "model.safetensors"
+    prune_model(model, INPUT, ratio=0.5, bottlenecks="shrink")
+    weights.write_bytes(to_bytes(model))
+    fresh = fresh_network(recipe, weights, classes=10, input_shape=INPUT)
+    assert repr(fresh) == repr(model)
+    assert torch.isfinite(_logits(fresh)).all()
+    for layer in fresh.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            assert torch.equal(layer.weight, torch.ones_like(layer.weight))
+            assert torch.equal(layer.running_mean, torch.zeros_like(layer.running_mean))
+    # Kaiming's deviation, fan out, for the narrow layer, not for the wide one that it was cut from
+    narrow = fresh.stages[2][0].conv1.weight
+    assert narrow.std().item() == pytest.approx((2 / (9 * len(narrow))) ** 0.5, rel=0.1)
+    again = fresh_network(recipe, weights, classes=10, input_shape=INPUT)
+    assert to_bytes(again) == to_bytes(fresh)
 
 
 @pytest.mark.slow
@@ -96,7 +131,7 @@ def test_another_process_gets_the_same_logits(tmp_path: Path) -> None:
     script = """
 import sys, pathlib, torch
 from safetensors.torch import load_file, save_file
-from namprune.checkpoint import load_network
+from namprune.checkpoint import fresh_network, load_network
 from namprune.recipe.schema import Recipe
 folder = pathlib.Path(sys.argv[1])
 recipe = Recipe.model_validate_json((folder / "recipe.json").read_text())

@@ -4,16 +4,25 @@ from functools import partial
 
 from namprune.attention.bam import BAM
 from namprune.attention.cbam import CBAM
-from namprune.attention.contract import Attention, AttentionFactory, opaque
+from namprune.attention.contract import LEAST_HIDDEN, Attention, AttentionFactory, Bottleneck, opaque
 from namprune.attention.eca import ECA
 from namprune.attention.half import Half
 from namprune.attention.nam import NAM
 from namprune.attention.sa import SA
 from namprune.attention.se import SE
 from namprune.attention.ulsam import ULSAM
-from namprune.recipe.schema import AttentionSection
+from namprune.recipe.attention import AttentionSection
 
-__all__ = ["ATTENTIONS", "NAM", "Attention", "AttentionFactory", "build_attention", "opaque"]
+__all__ = [
+    "ATTENTIONS",
+    "LEAST_HIDDEN",
+    "NAM",
+    "Attention",
+    "AttentionFactory",
+    "Bottleneck",
+    "build_attention",
+    "opaque",
+]
 
 ATTENTIONS: dict[str, type[Attention]] = {
     "nam": NAM,

@@ -6,12 +6,13 @@ The paper adds the branches (`combine="sum"`, its ablation's best); the publishe
 (`combine="mul"`). As in the code, BatchNorm is on the hidden layers alone; the paper has one at each branch's end.
 """
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from namprune.attention.contract import Attention, narrow_linear
+from namprune.attention.contract import Attention, Bottleneck, narrow_linear
 from namprune.attention.se import bottleneck
 
 
@@ -59,13 +60,21 @@ class BAM(Attention):
         narrow_linear(self.excite, outputs=keep)
         narrow_linear(self.reduce, inputs=keep)
 
+    def bottlenecks(self) -> dict[str, Bottleneck]:
+        """The hidden layer of the channel branch, and the three of the spatial branch one after the other."""
+        norms = [layer for layer in self.context if isinstance(layer, nn.BatchNorm2d)]
+        spatial = {
+            f"spatial{place}": Bottleneck(maker, reader, norm)
+            for place, ((maker, reader), norm) in enumerate(zip(pairwise(self._convolutions()), norms, strict=True))
+        }
+        return {"channel": Bottleneck(self.squeeze, self.excite, self.bn)} | spatial
+
     def macs(self, x: Tensor) -> int:
         """Linear layers, convolutions, and the product with x."""
         linear = self.squeeze.weight.numel() + self.excite.weight.numel()
-        reduce = x.shape[2] * x.shape[3] * self.reduce.weight.numel()
-        return x.shape[0] * (linear + reduce) + self.fixed_macs(x) + x.numel()
+        convolutions = sum(layer.weight.numel() for layer in self._convolutions())
+        return x.shape[0] * (linear + x.shape[2] * x.shape[3] * convolutions) + x.numel()
 
-    def fixed_macs(self, x: Tensor) -> int:
-        """The convolutions inside the bottleneck."""
-        inner = sum(layer.weight.numel() for layer in self.context if isinstance(layer, nn.Conv2d))
-        return x.shape[0] * x.shape[2] * x.shape[3] * inner
+    def _convolutions(self) -> list[nn.Conv2d]:
+        """Those of the spatial branch, in order."""
+        return [self.reduce, *(layer for layer in self.context if isinstance(layer, nn.Conv2d))]

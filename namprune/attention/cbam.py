@@ -10,7 +10,7 @@ are in the authors' code and not in the paper.
 import torch
 from torch import Tensor, nn
 
-from namprune.attention.contract import Attention, narrow_linear
+from namprune.attention.contract import Attention, Bottleneck, narrow_linear
 from namprune.attention.se import bottleneck
 
 
@@ -53,14 +53,15 @@ class CBAM(Attention):
         narrow_linear(self.squeeze, inputs=keep)
         narrow_linear(self.excite, outputs=keep)
 
+    def bottlenecks(self) -> dict[str, Bottleneck]:
+        """The hidden layer of the channel gate."""
+        return {"hidden": Bottleneck(self.squeeze, self.excite)}
+
     def macs(self, x: Tensor) -> int:
         """Both passes through the bottleneck, the convolution, and the two products with x."""
         mlp = self.squeeze.weight.numel() + self.excite.weight.numel()
-        return 2 * x.shape[0] * mlp + self.fixed_macs(x) + 2 * x.numel()
-
-    def fixed_macs(self, x: Tensor) -> int:
-        """The convolution over the map of maxima and the map of means."""
-        return x.shape[0] * x.shape[2] * x.shape[3] * self.conv.weight.numel()
+        convolution = x.shape[2] * x.shape[3] * self.conv.weight.numel()
+        return x.shape[0] * (2 * mlp + convolution) + 2 * x.numel()
 
     def _mlp(self, pooled: Tensor) -> Tensor:
         """(N, C) -> (N, C)."""

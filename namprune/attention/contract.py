@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -10,6 +11,10 @@ from torch import Tensor, nn
 
 AttentionFactory: TypeAlias = Callable[[int, tuple[int, int]], "Attention"]
 """(channels, (height, width)) -> module, called by a model wherever it places attention."""
+
+
+LEAST_HIDDEN = 4
+"""The least width of a bottleneck: C // 16 would be one unit, or none, in a narrow layer."""
 
 
 class Attention(nn.Module, ABC):
@@ -47,14 +52,57 @@ class Attention(nn.Module, ABC):
     def macs(self, x: Tensor) -> int:
         """Multiply-accumulates of one call on `x`, element-wise products included."""
 
-    def fixed_macs(self, x: Tensor) -> int:
-        """Those of `macs` that stay however many channels go; the others go with them in proportion."""
-        return 0
+    def bottlenecks(self) -> dict[str, "Bottleneck"]:
+        """Its hidden dimensions by name: those that can shrink with the channels."""
+        return {}
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         # A product, not x itself: the tracer needs an autograd node of this module's own.
         return x * 1.0 if Attention._opaque else self.attend(x)
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """One hidden dimension inside an attention: maker -> (norm) -> ReLU -> reader."""
+
+    maker: nn.Linear | nn.Conv2d
+    """Its outputs are the hidden units."""
+    reader: nn.Linear | nn.Conv2d
+    """Its inputs are the hidden units."""
+    norm: nn.BatchNorm1d | nn.BatchNorm2d | None = None
+
+    @property
+    def units(self) -> int:
+        """Number of hidden units."""
+        return len(self.maker.weight)
+
+    @torch.no_grad()
+    def scores(self) -> Tensor:
+        """How much each unit matters, (units,): ‖row of the maker‖ * ‖column of the reader‖, with |γ| of the norm in
+        the place of the row where there is one.
+
+        A unit's scale may move from its row to its column, and a norm takes that of the row away altogether: what is
+        computed stays the same, and so does the score.
+        """
+        size = self.maker.weight.flatten(1).norm(dim=1) if self.norm is None else self.norm.weight.abs()
+        scores: Tensor = size * self.reader.weight.transpose(0, 1).flatten(1).norm(dim=1)
+        return scores
+
+    def narrow(self, keep: Tensor) -> None:
+        """Keep the units with the indices `keep` (int64, ascending) and drop the rest, in place."""
+        narrow_linear(self.maker, outputs=keep)
+        narrow_linear(self.reader, inputs=keep)
+        if self.norm is not None:
+            narrow_batchnorm(self.norm, keep)
+
+    @torch.no_grad()
+    def mask(self, keep: Tensor) -> None:
+        """At full width, make every other unit zero: what `narrow` computes without it."""
+        goes = torch.ones(self.units, dtype=torch.bool, device=keep.device)
+        goes[keep] = False
+        for parameter in (self.maker if self.norm is None else self.norm).parameters():
+            parameter[goes] = 0  # rows of a weight, entries of a bias, or γ and β
 
 
 def widened(x: Tensor) -> Tensor:

@@ -48,9 +48,5 @@ class ECA(Attention):
         self.places = self.places[keep]
 
     def macs(self, x: Tensor) -> int:
-        """The convolution over the channels, and the product with x."""
-        return self.fixed_macs(x) + x.numel()
-
-    def fixed_macs(self, x: Tensor) -> int:
-        """The convolution, which runs over the places of all channels that there were."""
-        return x.shape[0] * self.unpruned * self.conv.weight.numel()
+        """The convolution, which runs over the places of all channels that there were, and the product with x."""
+        return x.shape[0] * self.unpruned * self.conv.weight.numel() + x.numel()

@@ -8,10 +8,7 @@ Reduction 16 and biases as in the authors' network definitions; a popular PyTorc
 import torch
 from torch import Tensor, nn
 
-from namprune.attention.contract import Attention, narrow_linear
-
-LEAST_HIDDEN = 4
-"""The bottleneck's least width: C // 16 would be one unit, or none, in a narrow layer."""
+from namprune.attention.contract import LEAST_HIDDEN, Attention, Bottleneck, narrow_linear
 
 
 def bottleneck(channels: int, reduction: int) -> int:
@@ -43,6 +40,10 @@ class SE(Attention):
         """Keep the channels `keep`: a channel at zero adds nothing to the squeeze, so the rest is unchanged."""
         narrow_linear(self.squeeze, inputs=keep)
         narrow_linear(self.excite, outputs=keep)
+
+    def bottlenecks(self) -> dict[str, Bottleneck]:
+        """The hidden layer."""
+        return {"hidden": Bottleneck(self.squeeze, self.excite)}
 
     def macs(self, x: Tensor) -> int:
         """The two linear layers, and the product with x."""

@@ -12,6 +12,7 @@ import typer
 from namprune import console
 from namprune.cli.compare import compare_command
 from namprune.cli.evaluate import evaluate_command
+from namprune.cli.explain import explain_command
 from namprune.cli.prune import prune_command
 from namprune.cli.recipes import recipes_app
 from namprune.cli.report import report_command
@@ -24,6 +25,7 @@ app.command("train")(train_command)
 app.command("prune")(prune_command)
 app.command("compare")(compare_command)
 app.command("evaluate")(evaluate_command)
+app.command("explain")(explain_command)
 app.command("report")(report_command)
 app.add_typer(runs_app, name="runs")
 app.add_typer(recipes_app, name="recipes")

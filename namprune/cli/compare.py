@@ -15,6 +15,7 @@ from namprune.report import collect, summarise, to_json, to_table
 from namprune.runs import RunStore
 
 Item = TypeVar("Item")
+Name = TypeVar("Name", bound=str)
 
 
 def compare_command(
@@ -24,33 +25,47 @@ def compare_command(
     ratio: Annotated[
         str | None, typer.Option(metavar="RATIO,...", help="Shares of the channels to remove; default: the recipe's.")
     ] = None,
+    target_macs: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE,...", help="Shares of the MACs to keep, beside or in the place of ratios."),
+    ] = None,
     criterion: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="What ranks the channels; default: the recipe's.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions, from the recipe's seed on.")] = 1,
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls",
+            help="Beside NAM at equal MACs: no attention, a constant gate, random channels, L1 norm, uniform width, "
+            "and the pruned shape from scratch. A ratio then means the MACs that it leaves when every layer loses it.",
+        ),
+    ] = False,
     sets: Sets = None,
     data: DataRoot = None,
     device: Device = None,
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Train and prune a grid attention x ratio x criterion x seed; runs that are there already are not made again."""
+    """Train and prune a grid attention x cut x criterion x seed; runs that are there already are not made again."""
     if recipe is None:
         raise UserError("compare: --recipe is missing", hint="`namprune recipes` lists those that are shipped")
     attentions = _listed("--attention", attention, _one_of(get_args(AttentionName)))
-    ratios = _listed("--ratio", ratio, _ratio) if ratio is not None else None
-    criteria = _listed("--criterion", criterion, _one_of(get_args(CriterionName))) if criterion is not None else None
+    ratios = _listed("--ratio", ratio, _share) if ratio is not None else ()
+    shares = _listed("--target-macs", target_macs, _share) if target_macs is not None else ()
+    criteria = _listed("--criterion", criterion, _one_of(get_args(CriterionName))) if criterion is not None else ()
     checked = resolve(recipe, sets=sets, options={"--data": data, "--device": device})
     from namprune.stages.compare import compare
+    from namprune.stages.grid import cuts
 
     store = RunStore(runs)
     results = compare(
         checked,
         store=store,
         attentions=attentions,
-        ratios=ratios or (checked.prune.ratio,),
-        criteria=criteria or (checked.prune.criterion,),
+        cuts=cuts(checked.prune, ratios=ratios, target_macs=shares, criteria=criteria),
         seeds=seeds,
+        controls=controls,
     )
     collection = collect(store, names=[result.name for result in results])
     rows, flawed = summarise(collection), collection.flawed
@@ -75,20 +90,21 @@ def _listed(option: str, text: str, read: Callable[[str], Item]) -> tuple[Item, 
         raise UserError(f"compare: {option} {text}: {error}") from None
 
 
-def _one_of(known: Sequence[str]) -> Callable[[str], str]:
-    def read(word: str) -> str:
-        if word not in known:
-            raise ValueError(f"{word!r} is not one of {', '.join(known)}")
-        return word
+def _one_of(known: Sequence[Name]) -> Callable[[str], Name]:
+    def read(word: str) -> Name:
+        for name in known:
+            if name == word:
+                return name
+        raise ValueError(f"{word!r} is not one of {', '.join(known)}")
 
     return read
 
 
-def _ratio(word: str) -> float:
+def _share(word: str) -> float:
     try:
-        ratio = float(word)
+        share = float(word)
     except ValueError:
         raise ValueError(f"{word!r} is not a number") from None
-    if not 0 < ratio < 1:
+    if not 0 < share < 1:
         raise ValueError(f"{word} is not above 0 and below 1")
-    return ratio
+    return share

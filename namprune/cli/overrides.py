@@ -13,6 +13,7 @@ KEYS = {
     "--data": "data.root",
     "--device": "runtime.device",
     "--ratio": "prune.ratio",
+    "--target-macs": "prune.target_macs",
     "--criterion": "prune.criterion",
     "--scope": "prune.scope",
     "--round-to": "prune.round_to",

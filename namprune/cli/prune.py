@@ -17,6 +17,9 @@ def prune_command(
     run: Annotated[str | None, typer.Argument(help="The run to prune; default: the newest trained one.")] = None,
     *,
     ratio: Annotated[float | None, typer.Option(help="Share of the channels to remove, in (0, 1).")] = None,
+    target_macs: Annotated[
+        float | None, typer.Option(help="Share of the MACs to keep, in (0, 1); in the place of --ratio.")
+    ] = None,
     criterion: Annotated[CriterionName | None, typer.Option(help="What ranks the channels.")] = None,
     scope: Annotated[Scope | None, typer.Option(help="One ranking over all layers, or one for each.")] = None,
     round_to: Annotated[int | None, typer.Option(help="Keep multiples of this many channels.")] = None,
@@ -35,6 +38,7 @@ def prune_command(
     parent = store.open(run) if run is not None else _newest(store)
     options = {
         "--ratio": ratio,
+        "--target-macs": target_macs,
         "--criterion": criterion,
         "--scope": scope,
         "--round-to": round_to,

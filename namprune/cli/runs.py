@@ -104,7 +104,7 @@ def _particulars(result: RunResult) -> Table:
         "data": f"{result.data}, {len(result.classes)} classes, {'x'.join(map(str, result.input_shape))}",
         "seed": str(result.seed),
         "epochs": f"{result.epochs} in {result.seconds:.1f} s, {result.images_per_second:,.0f} pictures/s",
-        "cut": f"{cut.ratio:g} {cut.criterion} {cut.scope}" if cut else MISSING,
+        "cut": f"{cut.aim} {cut.criterion} {cut.scope}" if cut else MISSING,
         "channels": f"{cut.channels_before} to {cut.channels_after}" if cut else MISSING,
         "left alone": "; ".join(f"{layer} ({why})" for layer, why in cut.skipped.items()) if cut else MISSING,
         "device": f"{result.environment.device}, {result.environment.threads} threads",

@@ -1,4 +1,4 @@
-"""namprune train: a recipe becomes a run."""
+"""namprune train: a recipe becomes a run, or the widths of a pruned run become one with fresh weights."""
 
 from typing import Annotated
 
@@ -18,6 +18,14 @@ def train_command(
     attention: Annotated[
         AttentionName | None, typer.Option(help="Attention in place of the recipe's, with its default options.")
     ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="In place of --recipe: train the widths of this pruned run from fresh weights, by its recipe, "
+            "for its epochs of training and fine-tuning together, without penalty.",
+        ),
+    ] = None,
     sets: Sets = None,
     data: DataRoot = None,
     device: Device = None,
@@ -26,11 +34,21 @@ def train_command(
     as_json: AsJson = False,
 ) -> None:
     """Train the network of a recipe."""
-    if recipe is None:
-        raise UserError("train: --recipe is missing", hint="`namprune recipes` lists those that are shipped")
     store = RunStore(runs)
     if name is not None:
         store.unused(name)  # said before torch is loaded
+    if like is not None:
+        if recipe is not None or attention is not None:
+            raise UserError("train: --like takes recipe and attention from its run", hint="leave the others out")
+        shape = store.open(like)
+        checked = resolve(str(shape.recipe), sets=sets, options={"--data": data, "--device": device})
+        from namprune.stages.scratch import scratch
+
+        show_outcome(scratch(shape, checked, store=store, name=name), runs=runs, as_json=as_json)
+        suggest("report", runs=runs)
+        return
+    if recipe is None:
+        raise UserError("train: --recipe is missing", hint="`namprune recipes` lists those that are shipped")
     checked = resolve(recipe, sets=sets, options={"--data": data, "--device": device})
     if attention is not None:
         from namprune.recipe.variant import with_attention
@@ -40,4 +58,4 @@ def train_command(
 
     result = train(checked, store=store, name=name)
     show_outcome(result, runs=runs, as_json=as_json)
-    suggest(f"prune {result.name} --ratio {checked.prune.ratio:g}", runs=runs)
+    suggest(f"prune {result.name}", runs=runs)

@@ -1,7 +1,7 @@
 """What a network costs and how good it is."""
 
 from namprune.measure.accuracy import accuracy
-from namprune.measure.complexity import complexity, fixed_macs, layer_macs
+from namprune.measure.complexity import attention_sizes, complexity, layer_macs
 from namprune.measure.latency import interleaved_latency
 
-__all__ = ["accuracy", "complexity", "fixed_macs", "interleaved_latency", "layer_macs"]
+__all__ = ["accuracy", "attention_sizes", "complexity", "interleaved_latency", "layer_macs"]

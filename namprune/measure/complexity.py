@@ -50,17 +50,17 @@ def layer_macs(model: nn.Module, input_shape: Shape) -> dict[str, int]:
     return dict(_leaves(tree, ""))
 
 
-def fixed_macs(model: nn.Module, input_shape: Shape) -> dict[str, int]:
-    """Of `layer_macs`, what does not go with a layer's channels: parts of some attention modules."""
-    fixed: dict[str, int] = {}
+def attention_sizes(model: nn.Module, input_shape: Shape) -> dict[str, tuple[int, int]]:
+    """Height and width of what each attention is given, by its name."""
+    sizes: dict[str, tuple[int, int]] = {}
     with _example(model, input_shape) as (probe, x):
         for name, module in probe.named_modules():
             if isinstance(module, Attention):
                 module.register_forward_pre_hook(
-                    lambda module, inputs, name=name: fixed.update({name: module.fixed_macs(inputs[0])})
+                    lambda _module, inputs, name=name: sizes.update({name: tuple(inputs[0].shape[2:])})
                 )
         probe(x)
-    return fixed
+    return sizes
 
 
 @contextmanager

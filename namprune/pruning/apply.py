@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from namprune.attention import Attention
-from namprune.choices import CriterionName, Scope
+from namprune.choices import BottleneckRule, CriterionName, Scope
 from namprune.errors import ProofError, PruneError
+from namprune.pruning.bottleneck import BottleneckCut, located
 from namprune.pruning.graph import ChannelGraph, ChannelGroup
-from namprune.pruning.plan import GroupCut, PruningPlan, Shape, make_plan
+from namprune.pruning.plan import GroupCut, PruningPlan, make_plan
+from namprune.pruning.ranking import Shape
 
 PROOF_TOLERANCE = 1e-9
 """Of the largest logit. Cut and proof are in float64, where rounding stays below 1e-11 in the deepest networks; a NAM
@@ -22,21 +24,24 @@ def prune_model(
     model: nn.Module,
     input_shape: Shape,
     *,
-    ratio: float,
+    ratio: float | None = None,
+    target_macs: float | None = None,
     criterion: CriterionName = "nam",
     scope: Scope = "global",
     floor: float = 0.1,
     round_to: int = 1,
+    bottlenecks: BottleneckRule = "auto",
     seed: int = 0,
     pictures: Tensor | None = None,
 ) -> tuple[PruningPlan, float]:
     """Rank, remove and prove, in place. Returns the plan and the proof's relative difference.
 
-    `pictures` (N, C, H, W) are those that the proof compares logits on; noise if there are none. The parameters
-    of the network are new objects afterwards: build its optimizer after the cut.
+    One of `ratio` and `target_macs` says how much goes, as in `make_plan`. `pictures` (N, C, H, W) are those that the
+    proof compares logits on; noise if there are none. The parameters of the network are new objects afterwards: build
+    its optimizer after the cut.
 
     Raises:
-        PruneError: the network cannot be traced, or nothing can be removed.
+        PruneError: the network cannot be traced, nothing can be removed, or the target cannot be met.
         ProofError: the cut network does not compute what the masked one does.
     """
     graph = ChannelGraph(model, input_shape)
@@ -44,10 +49,12 @@ def prune_model(
         graph,
         input_shape,
         ratio=ratio,
+        target_macs=target_macs,
         criterion=criterion,
         scope=scope,
         floor=floor,
         round_to=round_to,
+        bottlenecks=bottlenecks,
         seed=seed,
     )
     if pictures is None:
@@ -85,7 +92,7 @@ def _prove(model: nn.Module, plan: PruningPlan, input_shape: Shape, pictures: Te
     for cut in plan.groups:
         if cut.root not in groups or groups[cut.root].size != cut.before:
             raise PruneError(f"the plan has {cut.before} channels in {cut.root}, this network has not")
-    dense = masked(trial, [(groups[cut.root], cut) for cut in plan.groups])
+    dense = masked(trial, [(groups[cut.root], cut) for cut in plan.groups], plan.bottlenecks)
     _cut(graph, plan)
     with torch.no_grad():
         expected, got = (network(pictures.cpu().double()) for network in (dense, trial))
@@ -96,6 +103,9 @@ def _cut(graph: ChannelGraph, plan: PruningPlan) -> None:
     for cut in plan.groups:
         if dropped := removed(cut):
             graph.remove(cut.root, dropped)
+    for hidden in plan.bottlenecks:
+        bottleneck = located(graph.model, hidden)
+        bottleneck.narrow(torch.tensor(hidden.kept, device=bottleneck.maker.weight.device))
 
 
 def removed(cut: GroupCut) -> list[int]:
@@ -104,9 +114,13 @@ def removed(cut: GroupCut) -> list[int]:
 
 
 @torch.no_grad()
-def masked(model: nn.Module, cuts: Sequence[tuple[ChannelGroup, GroupCut]]) -> nn.Module:
-    """A copy of the network, at full width, that gives zero on every channel that goes."""
+def masked(
+    model: nn.Module, cuts: Sequence[tuple[ChannelGroup, GroupCut]], bottlenecks: Sequence[BottleneckCut] = ()
+) -> nn.Module:
+    """A copy of the network, at full width, that gives zero on every channel and hidden unit that goes."""
     dense = copy.deepcopy(model)
+    for hidden in bottlenecks:
+        located(dense, hidden).mask(torch.tensor(hidden.kept))
     for group, cut in cuts:
         goes = torch.zeros(group.size, dtype=torch.bool)
         goes[removed(cut)] = True

@@ -1,5 +1,9 @@
-"""What a cut leaves of the network's multiply-accumulates, by arithmetic instead of by cutting."""
+"""What a cut leaves of the network's multiply-accumulates, without cutting the network.
 
+Those of a convolution or linear layer go with its inputs times its outputs; an attention is asked when narrowed.
+"""
+
+import copy
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,21 +13,27 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from namprune.measure import fixed_macs, layer_macs
+from namprune.attention import Attention
+from namprune.measure import attention_sizes, layer_macs
+from namprune.pruning.bottleneck import hidden_width, narrowed
 from namprune.pruning.graph import ChannelGroup
 
 
 @dataclass(frozen=True)
 class Cost:
-    """MACs of one picture by layer, and what of them no cut can change."""
+    """What a network costs."""
 
     macs: Mapping[str, int]
-    fixed: Mapping[str, int]
+    """Of one picture, by layer."""
+    sizes: Mapping[str, tuple[int, int]]
+    """Height and width of what each attention is given."""
+    shrinks: bool
+    """Whether the bottlenecks of attentions shrink with their channels."""
 
     @classmethod
-    def of(cls, model: nn.Module, input_shape: tuple[int, int, int]) -> "Cost":
+    def of(cls, model: nn.Module, input_shape: tuple[int, int, int], *, shrinks: bool) -> "Cost":
         """Count a network."""
-        return cls(layer_macs(model, input_shape), fixed_macs(model, input_shape))
+        return cls(layer_macs(model, input_shape), attention_sizes(model, input_shape), shrinks)
 
     @property
     def total(self) -> int:
@@ -31,30 +41,35 @@ class Cost:
         return sum(self.macs.values())
 
     def after(self, cuts: Sequence[tuple[ChannelGroup, Tensor]]) -> int:
-        """The total with only the given channels kept: a layer's goes with its inputs times its outputs."""
+        """The total with only the given channels kept."""
         widths: dict[tuple[str, str], int] = {}
         lost: Counter[tuple[str, str]] = Counter()  # a layer behind a concatenation loses to several groups
         for group, keep in cuts:
             goes = torch.ones(group.size, dtype=torch.bool)
             goes[keep] = False
             for member in group.members:
-                if member.name in self.macs:
+                if isinstance(member.module, nn.Conv2d | nn.Linear):
                     side = (member.name, member.side)
                     widths[side] = _side_width(member.module, member.side)
                     lost[side] += int(goes[member.channels].sum())
         shares = {name: Fraction(1) for name in self.macs}
         for (name, end), width in widths.items():
             shares[name] *= Fraction(width - lost[name, end], width)
-        fixed = {name: self.fixed.get(name, 0) for name in self.macs}
-        return math.floor(sum(fixed[name] + (self.macs[name] - fixed[name]) * shares[name] for name in self.macs))
+        now = {name: self._attention(name, *cut) for name, cut in narrowed(cuts).items()}
+        return math.floor(sum(now.get(name, macs * shares[name]) for name, macs in self.macs.items()))
+
+    def _attention(self, name: str, module: Attention, keep: Tensor) -> int:
+        """MACs of an attention that keeps these channels."""
+        copied = copy.deepcopy(module).cpu()
+        copied.prune(keep)
+        if self.shrinks:
+            for bottleneck in copied.bottlenecks().values():
+                bottleneck.narrow(torch.arange(hidden_width(bottleneck.units, module.channels, len(keep))))
+        return copied.macs(torch.empty(1, len(keep), *self.sizes[name], device="meta"))
 
 
-def _side_width(module: nn.Module, side: str) -> int:
+def _side_width(module: nn.Conv2d | nn.Linear, side: str) -> int:
     """Size of the dimension of a layer that a group runs along."""
     if isinstance(module, nn.Conv2d):
         return module.in_channels if side == "in" else module.out_channels
-    if isinstance(module, nn.Linear):
-        return module.in_features if side == "in" else module.out_features
-    channels = module.channels  # attention; layers without MACs are not asked
-    assert isinstance(channels, int)  # noqa: S101
-    return channels
+    return module.in_features if side == "in" else module.out_features

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from namprune.choices import CriterionName, Scope
+from namprune.choices import BottleneckRule, CriterionName, Scope
 from namprune.errors import PruneError
-from namprune.pruning.allocate import allocate, least_width
+from namprune.pruning.allocate import least_width
+from namprune.pruning.bottleneck import BottleneckCut, chained
 from namprune.pruning.cost import Cost
-from namprune.pruning.graph import ChannelGraph
-from namprune.pruning.importance import build_importance, near_zero
+from namprune.pruning.graph import ChannelGraph, ChannelGroup
+from namprune.pruning.importance import near_zero
+from namprune.pruning.ranking import Ranking, Shape
 from namprune.result import record_from_json, to_json
 from namprune.table import Table, quantity
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +40,16 @@ class PruningPlan:
     """One removal from one network."""
 
     ratio: float
+    """Share of the channels that was to go: asked for, or found for `target_macs`."""
+    target_macs: float | None = None
+    """Share of the MACs that was to stay."""
     criterion: CriterionName
     scope: Scope
     floor: float
     round_to: int
     groups: tuple[GroupCut, ...]
+    bottlenecks: tuple[BottleneckCut, ...] = ()
+    """Hidden dimensions of attentions that shrink with their channels."""
     skipped: dict[str, str]
     """Layers that are left alone, and why."""
     near_zero: float
@@ -74,10 +79,14 @@ class PruningPlan:
         return record_from_json(cls, text, source=source)
 
     def to_table(self) -> Table:
-        """One row per group, for people."""
+        """One row per group, per bottleneck that shrinks and per layer left alone, for people."""
         cuts = tuple(
             (cut.root, cut.note, str(len(cut.layers)), str(cut.before), str(len(cut.kept)), quantity(cut.macs_saved))
             for cut in self.groups
+        )
+        shrinking = tuple(
+            (hidden.layer, f"bottleneck {hidden.name}", "", str(hidden.before), str(len(hidden.kept)), "")
+            for hidden in self.bottlenecks
         )
         left_alone = tuple((layer, f"left alone: {reason}", "", "", "", "") for layer, reason in self.skipped.items())
         removed = 1 - self.channels_after / self.channels_before
@@ -86,7 +95,7 @@ class PruningPlan:
             title=f"{self.criterion}, {self.scope}: {removed:.1%} of the channels, {saved:.1%} of the MACs",
             columns=("Group", "Note", "Layers", "Channels", "Kept", "MACs saved alone"),
             text_columns=2,
-            rows=cuts + left_alone,
+            rows=cuts + shrinking + left_alone,
         )
 
 
@@ -94,36 +103,41 @@ def make_plan(
     graph: ChannelGraph,
     input_shape: Shape,
     *,
-    ratio: float,
+    ratio: float | None = None,
+    target_macs: float | None = None,
     criterion: CriterionName = "nam",
     scope: Scope = "global",
     floor: float = 0.1,
     round_to: int = 1,
+    bottlenecks: BottleneckRule = "auto",
     seed: int = 0,
 ) -> PruningPlan:
     """Rank the channels of every group and decide which stay. The network is not touched.
 
+    How much goes is said by one of `ratio`, the share of the channels to remove, and `target_macs`, the share of the
+    multiply-accumulates to keep, which is met to 2 %.
+
     Raises:
-        PruneError: nothing can be removed under these conditions.
+        PruneError: nothing can be removed under these conditions, or the target cannot be met.
+        ValueError: not one of `ratio` and `target_macs`.
     """
-    importance = build_importance(criterion, seed=seed)
-    scored = [(group, importance(group)) for group in graph.groups]
-    ranked = [(group, score) for group, score in scored if score is not None]
-    unranked = {group.root: f"{criterion} has nothing to judge it by" for group, score in scored if score is None}
-    kept = allocate([score for _, score in ranked], ratio=ratio, scope=scope, floor=floor, round_to=round_to)
-    cost = Cost.of(graph.model, input_shape)
+    if (ratio is None) == (target_macs is None):
+        raise ValueError("give one of ratio and target_macs")
+    ranking = Ranking.of(graph, input_shape, criterion=criterion, bottlenecks=bottlenecks, seed=seed)
+    if ratio is None:
+        assert target_macs is not None  # noqa: S101 - one of them
+        ratio = ranking.ratio_for_macs(target_macs, scope=scope, floor=floor, round_to=round_to)
+    kept = ranking.kept(ratio, scope=scope, floor=floor, round_to=round_to)
     dead = {group.root: mask for group, mask in zip(graph.groups, near_zero(graph.groups), strict=True)}
     cuts = tuple(
-        GroupCut(
-            root=group.root,
-            layers=tuple(member.name for member in group.members),
-            before=group.size,
-            kept=tuple(keep.tolist()),
-            scores=tuple(score.tolist()),
-            macs_saved=cost.total - cost.after([(group, keep)]),
+        _group_cut(
+            group,
+            score,
+            keep,
+            cost=ranking.cost,
             note=_note(group.size, len(keep), scope=scope, floor=floor, round_to=round_to),
         )
-        for (group, score), keep in zip(ranked, kept, strict=True)
+        for (group, score), keep in zip(ranking.scored, kept, strict=True)
     )
     if all(len(cut.kept) == cut.before for cut in cuts):
         raise PruneError(
@@ -132,16 +146,30 @@ def make_plan(
         )
     return PruningPlan(
         ratio=ratio,
+        target_macs=target_macs,
         criterion=criterion,
         scope=scope,
         floor=floor,
         round_to=round_to,
         groups=cuts,
-        skipped=graph.skipped | unranked,
+        bottlenecks=ranking.shrunk(kept),
+        skipped=graph.skipped | {group.root: f"{criterion} has nothing to judge it by" for group in ranking.unscored},
         near_zero=sum(int(mask.sum()) for mask in dead.values()) / sum(map(len, dead.values())),
         near_zero_removed=_removed_share(cuts, dead),
-        macs_before=cost.total,
-        macs_after=cost.after([(group, keep) for (group, _), keep in zip(ranked, kept, strict=True)]),
+        macs_before=ranking.cost.total,
+        macs_after=ranking.macs_after(kept),
+    )
+
+
+def _group_cut(group: ChannelGroup, score: Tensor, keep: Tensor, *, cost: Cost, note: str) -> GroupCut:
+    return GroupCut(
+        root=group.root,
+        layers=tuple(member.name for member in group.members),
+        before=group.size,
+        kept=tuple(keep.tolist()),
+        scores=tuple(score.tolist()),
+        macs_saved=cost.total - cost.after([(group, keep)]),
+        note=note,
     )
 
 
@@ -177,6 +205,7 @@ def compose(first: PruningPlan, second: PruningPlan) -> PruningPlan:
         floor=second.floor,
         round_to=second.round_to,
         groups=tuple(cuts),
+        bottlenecks=chained(first.bottlenecks, second.bottlenecks),
         skipped=second.skipped,
         near_zero=first.near_zero,
         near_zero_removed=first.near_zero_removed,

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from namprune.errors import RecipeError
 from namprune.recipe.faults import clip, dotted, explain, suggestion
-from namprune.recipe.schema import Recipe
+from namprune.recipe.schema import AIMS, Recipe
 from namprune.recipe.shipped import shipped_recipes
 from namprune.recipe.tree import MAX_BYTES, MAX_DEPTH, KeyPath, TreeError, read_tree
 
@@ -77,6 +77,7 @@ def _override(root: dict[str, Any], overrides: Iterable[str], places: dict[KeyPa
         except TreeError as fault:
             faults.append(f"--set {clip(text)}: {fault.message}")
     _drop_other_attention(root, read)
+    _drop_other_aim(root, read)
     for override in read:
         try:
             _put(root, override, places)
@@ -101,6 +102,14 @@ def _drop_other_attention(root: dict[str, Any], overrides: Iterable[Override]) -
     section = root.get("attention")
     if names and isinstance(section, dict) and section.get("name") != names[-1]:
         root["attention"] = {}
+
+
+def _drop_other_aim(root: dict[str, Any], overrides: Iterable[Override]) -> None:
+    """How much goes is said by one key: what the file says of it falls when an override says it in another."""
+    given = {override.path[-1] for override in overrides if override.path in [("prune", aim) for aim in AIMS]}
+    section = root.get("prune")
+    if given and isinstance(section, dict):
+        root["prune"] = {key: value for key, value in section.items() if key not in AIMS or key in given}
 
 
 def _put(root: dict[str, Any], override: Override, places: dict[KeyPath, str]) -> None:

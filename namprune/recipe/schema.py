@@ -1,33 +1,24 @@
 """What a recipe says: frozen pydantic models, one per section, each key with its meaning and its range."""
 
 import math
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from namprune.choices import (
+    BottleneckRule,
     CriterionName,
     DataName,
     FactorSet,
     ModelName,
     OptimizerName,
-    Placement,
     Precision,
     ScheduleName,
     Scope,
     Stem,
 )
-
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """Frozen; unknown keys, coerced types, infinities and NaN are refused."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+from namprune.recipe.attention import AttentionSection, NAMSection, NoAttention
+from namprune.recipe.section import NonNegative, Positive, Section
 
 
 class ModelSection(Section):
@@ -39,110 +30,6 @@ class ModelSection(Section):
     """Factor on every channel count (rounded to a multiple of 8)."""
     stem: Stem = "cifar"
     """`cifar` keeps the resolution of small pictures, `imagenet` downsamples by 4 at once."""
-
-
-class NoAttention(Section):
-    """A plain network."""
-
-    name: Literal["none"] = "none"
-
-
-class NAMSection(Section):
-    """Normalization-based attention, arXiv 2111.12419."""
-
-    name: Literal["nam"]
-    placement: Placement = "block"
-    """`block`: after the last BN before the residual add, as published; `interior`: inside the block; `both`;
-    `stage`: before each downsampling; `replace`: in the place of two late blocks."""
-    part: Literal["channel", "spatial", "both"] = "channel"
-    """Channel gate, spatial (pixel) gate, or the one after the other."""
-    scale: Literal["sum", "mean"] = "sum"
-    """Normaliser of the factors: `sum` as published, `mean` = channels times that, so the gate varies."""
-    detach: bool = True
-    """Whether gradients stop at the normalized factors, as in the published code."""
-
-
-Reduction = Annotated[int, Field(ge=1, le=1024)]
-
-
-class SESection(Section):
-    """Squeeze-and-Excitation, arXiv 1709.01507."""
-
-    name: Literal["se"]
-    placement: Placement = "block"
-    reduction: Reduction = 16
-    """Channels per unit of the bottleneck, which is at least 4 wide."""
-    bias: bool = True
-    """Whether its linear layers have biases, as in the authors' networks."""
-
-
-class CBAMSection(Section):
-    """Convolutional block attention, arXiv 1807.06521."""
-
-    name: Literal["cbam"]
-    placement: Placement = "block"
-    reduction: Reduction = 16
-    """Channels per unit of the bottleneck, which is at least 4 wide."""
-    kernel: Literal[3, 5, 7] = 7
-    """Side of the spatial gate's filter."""
-
-
-class BAMSection(Section):
-    """Bottleneck attention, arXiv 1807.06514."""
-
-    name: Literal["bam"]
-    placement: Placement = "stage"
-    reduction: Reduction = 16
-    """Channels per unit of the bottlenecks, which are at least 4 wide."""
-    dilation: Annotated[int, Field(ge=1, le=16)] = 4
-    """Of the spatial branch's 3x3 convolutions."""
-    combine: Literal["sum", "mul"] = "sum"
-    """How the branches meet: `sum` as in the paper, `mul` as in the published weights."""
-
-
-class SASection(Section):
-    """Shuffle attention, arXiv 2102.00240."""
-
-    name: Literal["sa"]
-    placement: Placement = "block"
-    groups: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Groups of two halves; by default the most that fit each layer, up to the authors' 64."""
-
-
-class ULSAMSection(Section):
-    """Ultra-lightweight subspace attention, arXiv 2006.15102."""
-
-    name: Literal["ulsam"]
-    placement: Placement = "replace"
-    groups: Annotated[int, Field(ge=1, le=1024)] = 4
-    """Subspaces of channels with an attention map each."""
-
-
-class ECASection(Section):
-    """Efficient channel attention, arXiv 1910.03151."""
-
-    name: Literal["eca"]
-    placement: Placement = "block"
-
-
-class HalfSection(Section):
-    """The constant gate 0.5, a control for NAM."""
-
-    name: Literal["half"]
-    placement: Placement = "block"
-
-
-AttentionSection: TypeAlias = (
-    NoAttention
-    | NAMSection
-    | SESection
-    | CBAMSection
-    | BAMSection
-    | SASection
-    | ULSAMSection
-    | ECASection
-    | HalfSection
-)
 
 
 class DataSection(Section):
@@ -232,11 +119,17 @@ class SparsitySection(Section):
     """Epochs over which the strength rises linearly from zero."""
 
 
+AIMS = ("ratio", "target_macs")
+"""The keys of `prune` that say how much goes: exactly one of them is set."""
+
+
 class PruneSection(Section):
     """What is removed."""
 
-    ratio: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Share of the channels to remove."""
+    ratio: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the channels to remove; 0.3 where nothing else says how much."""
+    target_macs: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the multiply-accumulates to keep, met to 2 %; in the place of `ratio`."""
     criterion: CriterionName = "nam"
     scope: Scope = "global"
     """`global`: one ranking over all layers; `local`: the same share of each."""
@@ -244,8 +137,29 @@ class PruneSection(Section):
     """Share of its channels that every layer keeps at least."""
     round_to: Annotated[int, Field(ge=1, le=256)] = 1
     """Widths that change become multiples of this, rounded up."""
+    bottlenecks: BottleneckRule = "auto"
+    """Hidden layers of SE, CBAM and BAM: `shrink` with their channels (at least 4 wide), `keep`, or `auto`: shrink
+    where more than 5 % of the network's parameters are around them."""
     recalibrate: Annotated[int, Field(ge=0, le=10_000)] = 32
     """Training batches that re-estimate the BN statistics after removal; 0 = none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_aim(cls, tree: Any) -> Any:
+        if not isinstance(tree, dict):
+            return tree
+        match [key for key in AIMS if tree.get(key) is not None]:
+            case []:
+                return tree | {"ratio": 0.3}
+            case [_]:
+                return tree
+            case given:
+                raise ValueError(f"{' and '.join(given)} exclude each other: give one")
+
+    @property
+    def tag(self) -> str:
+        """How much goes, as part of a run's name: `p30` of the channels removed, `m50` of the MACs kept."""
+        return f"p{100 * self.ratio:g}" if self.ratio is not None else f"m{100 * (self.target_macs or 0):g}"
 
 
 class RuntimeSection(Section):

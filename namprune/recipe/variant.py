@@ -1,6 +1,6 @@
-"""The same experiment with another attention."""
+"""The same experiment with another attention, or without what only a cut needs."""
 
-from namprune.recipe.schema import Recipe
+from namprune.recipe.schema import Recipe, SparsitySection
 
 
 def with_attention(recipe: Recipe, name: str) -> Recipe:
@@ -18,3 +18,18 @@ def with_attention(recipe: Recipe, name: str) -> Recipe:
     if tree["sparsity"]["on"] == "nam":
         tree["sparsity"]["on"] = "all"
     return Recipe.model_validate(tree)
+
+
+def from_scratch(recipe: Recipe) -> Recipe:
+    """What gives the pruned shape the same budget: the epochs of training and fine-tuning in one training.
+
+    Without a penalty, which serves only to rank what is to go.
+    """
+    epochs = recipe.train.epochs + recipe.finetune.epochs
+    return recipe.model_copy(
+        update={
+            "train": recipe.train.model_copy(update={"epochs": epochs}),
+            "finetune": recipe.finetune.model_copy(update={"epochs": 0, "warmup": 0.0}),
+            "sparsity": SparsitySection(),
+        }
+    )

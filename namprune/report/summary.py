@@ -7,10 +7,16 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from namprune.report.collect import Collection
-from namprune.result import RunResult, Timing
+from namprune.result import Kind, RunResult, Timing
 
 NOISY = 0.1
 """A latency whose inter-quartile range exceeds this share of its median is marked."""
+
+_ROW_KINDS: dict[Kind, Literal["dense", "pruned", "scratch"]] = {
+    "train": "dense",
+    "prune": "pruned",
+    "scratch": "scratch",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +37,14 @@ class Row:
     data_digest: str
     model: str
     attention: str
-    kind: Literal["dense", "pruned"]
-    cuts: tuple[float | None, ...]
-    """Ratios removed one after the other; None for a cut whose run is gone."""
+    kind: Literal["dense", "pruned", "scratch"]
+    """`scratch`: the widths of pruned runs, trained from fresh weights."""
+    cuts: tuple[str | None, ...]
+    """What each cut after the other was asked for, as `Cut.aim` says it; None for one whose run is gone."""
     ratio: float | None
+    """Share of the channels that the last cut was asked to remove."""
+    target_macs: float | None
+    """Share of the MACs that it was asked to keep."""
     criterion: str | None
     scope: str | None
     runs: tuple[str, ...]
@@ -60,11 +70,11 @@ class Row:
 
     @property
     def point(self) -> str:
-        """What was removed, in words: `dense`, or `0.5 nam global`."""
+        """What was removed, in words: `dense`, `0.5 nam global`, `0.26x MACs nam global, from scratch`."""
         if self.kind == "dense":
             return "dense"
-        ratios = " then ".join("?" if ratio is None else f"{ratio:g}" for ratio in self.cuts)
-        return f"{ratios} {self.criterion} {self.scope}"
+        cuts = " then ".join(cut or "?" for cut in self.cuts)
+        return f"{cuts} {self.criterion} {self.scope}{', from scratch' if self.kind == 'scratch' else ''}"
 
 
 def summarise(collection: Collection) -> tuple[Row, ...]:
@@ -78,7 +88,7 @@ def summarise(collection: Collection) -> tuple[Row, ...]:
 
 def _key(result: RunResult, known: Mapping[str, RunResult]) -> tuple[object, ...]:
     """What repetitions of one experiment share: all but the seed, the device and the names."""
-    cut = (result.cut.ratio, result.cut.criterion, result.cut.scope, result.cut.round_to) if result.cut else ()
+    cut = (result.cut.aim, result.cut.criterion, result.cut.scope, result.cut.round_to) if result.cut else ()
     dense = _dense(result, known)
     return (
         (result.data, result.data_digest, result.model, result.attention, result.kind, result.recipe_digest),
@@ -86,15 +96,17 @@ def _key(result: RunResult, known: Mapping[str, RunResult]) -> tuple[object, ...
     )
 
 
-def _cuts(result: RunResult, known: Mapping[str, RunResult]) -> tuple[float | None, ...]:
-    """The ratios from the dense ancestor down to this run: pruned twice is no repetition of pruned once."""
+def _cuts(result: RunResult, known: Mapping[str, RunResult]) -> tuple[str | None, ...]:
+    """The cuts from the dense ancestor down to this run: pruned twice is no repetition of pruned once."""
     if result.cut is None:
         return ()
-    own = (result.cut.ratio,)
+    own = (result.cut.aim,)
     if result.parent is None or result.parent == result.dense:
         return own
     parent = known.get(result.parent)
-    return (None, *own) if parent is None else _cuts(parent, known) + own
+    if parent is None:
+        return own if result.kind == "scratch" else (None, *own)
+    return _cuts(parent, known) + (own if result.kind == "prune" else ())
 
 
 def _dense(result: RunResult, known: Mapping[str, RunResult]) -> RunResult | None:
@@ -116,9 +128,10 @@ def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
         data_digest=first.data_digest,
         model=first.model,
         attention=first.attention,
-        kind="dense" if first.cut is None else "pruned",
+        kind=_ROW_KINDS[first.kind],
         cuts=_cuts(first, known),
-        ratio=first.cut.ratio if first.cut else None,
+        ratio=first.cut.ratio if first.cut and first.cut.target_macs is None else None,
+        target_macs=first.cut.target_macs if first.cut else None,
         criterion=first.cut.criterion if first.cut else None,
         scope=first.cut.scope if first.cut else None,
         runs=tuple(sorted(result.name for result in group)),

@@ -1,4 +1,4 @@
-"""What the rows say, in sentences: NAM against each other attention, and what each attention costs."""
+"""What the rows say, in sentences: NAM against each other attention and each control, and what attention costs."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,45 +9,64 @@ from namprune.report.summary import Row
 from namprune.table import times
 
 RULE = (
-    "Verdicts: difference in top-1 points at the same pictures, cut and epochs, paired over common seeds: "
+    "Verdicts: difference in top-1 points at the same pictures, cut and total epochs, paired over common seeds: "
     "mean, number n (at least 3) and sample standard deviation SD. Within the spread: |mean| <= SD. "
     "Costs: of the dense network over the plain one; latencies are of separate runs. "
-    "All hold where the recipes differ in nothing but the attention."
+    "All hold where the recipes differ in nothing but what is named."
 )
 
 LEAST_SEEDS = 3
 """Below, the standard deviation of the differences says next to nothing: two can agree by chance to the last digit."""
 
 Point: TypeAlias = tuple[object, ...]
-"""What rows share that may be compared: data, network, cut and epochs."""
+"""What rows share that may be compared: data, network, cut and epochs; at a MACs target whatever made the cut."""
+
+Contender: TypeAlias = tuple[str, ...]
+"""What tells the rows of one point apart: attention, and at a MACs target how the cut was made."""
 
 
 def sentences(rows: Sequence[Row]) -> tuple[str, ...]:
     """The rule, then at each operating point one verdict per rival of NAM and one cost per attention; or nothing."""
-    points: dict[Point, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    points: dict[Point, dict[Contender, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        points[_point(row)][row.attention].append(row)
+        points[_point(row)][_contender(row)].append(row)
     found = [line for point in points.values() for line in _at(point)]
     return (RULE, *found) if found else ()
 
 
 def _point(row: Row) -> Point:
-    return (row.data, row.data_digest, row.model, row.cuts, row.criterion, row.scope, row.epochs, row.dense_epochs)
+    # A shape from scratch is trained for as long as its rivals were trained and fine-tuned.
+    epochs = row.epochs if row.kind == "scratch" else row.epochs + (row.dense_epochs or 0)
+    how = (row.criterion, row.scope) if row.target_macs is None else ()
+    return (row.data, row.data_digest, row.model, row.cuts, how, row.dense_epochs, epochs)
 
 
-def _at(point: Mapping[str, Sequence[Row]]) -> Iterator[str]:
-    """Sentences at one operating point, given its rows by attention."""
+def _contender(row: Row) -> Contender:
+    return (row.attention, row.kind, str(row.criterion), str(row.scope))
+
+
+def _at(point: Mapping[Contender, Sequence[Row]]) -> Iterator[str]:
+    """Sentences at one operating point, given its rows by contender."""
     rows = [alike[0] for alike in point.values() if len(alike) == 1]
     plain = next((row for row in rows if _name(row) == "none"), None)
-    for nam in (row for row in rows if _name(row) == "nam"):
-        for rival in (row for row in rows if _name(row) != "nam"):
-            if set(nam.seeds) & set(rival.seeds):
+    for nam in _leaders(rows):
+        for rival in rows:
+            other = _name(rival) != "nam" or (rival is not nam and rival.attention == nam.attention)
+            if other and set(nam.seeds) & set(rival.seeds):
                 yield _verdict(nam, rival)
     if plain is not None and plain.kind == "dense":
         yield from (_cost(row, plain) for row in rows if row is not plain)
-    for attention, alike in point.items():
+    for alike in point.values():
         if len(alike) > 1 and len(point) > 1:
-            yield f"{_place(alike[0])}: {attention} is not compared, there are runs of {len(alike)} recipes: name some."
+            who = f"{_place(alike[0])}: {alike[0].attention}"
+            yield f"{who} is not compared, there are runs of {len(alike)} recipes: name some."
+
+
+def _leaders(rows: Sequence[Row]) -> Sequence[Row]:
+    """NAM's rows that the others are measured against: where controls share the point, those cut by `nam global`."""
+    nam = [row for row in rows if _name(row) == "nam" and row.kind != "scratch"]
+    own = [row for row in nam if row.criterion == "nam"]
+    return [row for row in own if row.scope == "global"] or own or nam
 
 
 def _verdict(nam: Row, rival: Row) -> str:
@@ -58,12 +77,22 @@ def _verdict(nam: Row, rival: Row) -> str:
     head = f"{_place(nam)}: {nam.attention}"
     if n < LEAST_SEEDS:
         seeds = "one seed" if n == 1 else f"{n} seeds"
-        return f"{head} against {rival.attention}: {mean:+.2f} points, {at_cost}, but {seeds} cannot tell."
+        return f"{head} against {_rival(nam, rival)}: {mean:+.2f} points, {at_cost}, but {seeds} cannot tell."
     spread = stdev(differences)
     paired = f"{mean:+.2f} points (n = {n}, SD {spread:.2f}), {at_cost}"
     if abs(mean) <= spread:
-        return f"{head} is within the spread of {rival.attention}: {paired}."
-    return f"{head} is {'ahead of' if mean > 0 else 'behind'} {rival.attention}: {paired}."
+        return f"{head} is within the spread of {_rival(nam, rival)}: {paired}."
+    return f"{head} is {'ahead of' if mean > 0 else 'behind'} {_rival(nam, rival)}: {paired}."
+
+
+def _rival(nam: Row, rival: Row) -> str:
+    """A rival by what it differs in from NAM's row."""
+    if rival.kind == "scratch":
+        return "its shape from scratch" if rival.attention == nam.attention else f"{rival.attention} from scratch"
+    if (rival.criterion, rival.scope) == (nam.criterion, nam.scope):
+        return rival.attention
+    cut = f"{rival.criterion} {rival.scope}"
+    return f"its cut by {cut}" if rival.attention == nam.attention else f"{rival.attention} cut by {cut}"
 
 
 def _cost(row: Row, plain: Row) -> str:

@@ -1,39 +1,21 @@
-"""Train and prune a grid of attention x ratio x criterion x seed from one recipe, and skip what is there already."""
+"""Make the runs of a comparison, and skip what is there already."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from namprune import console
-from namprune.data import build_data
+from namprune.data import Data, build_data
 from namprune.device import pick_device
-from namprune.errors import RunError, UserError
-from namprune.recipe import Recipe, recipe_digest
-from namprune.recipe.variant import with_attention
+from namprune.errors import RunError
+from namprune.recipe import Recipe
+from namprune.recipe.schema import PruneSection
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
+from namprune.stages.grid import Cell, at_equal_macs, control_grid, grid
 from namprune.stages.network import check_batch
 from namprune.stages.prune import prune
+from namprune.stages.scratch import scratch
 from namprune.stages.train import train
-
-MAX_SEED = 2**31 - 1
-"""The largest seed of a recipe."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One run of the grid; `parent` is the name of the dense cell that it is cut from, `effort` grows with its time."""
-
-    name: str
-    label: str
-    recipe: Recipe
-    parent: str | None
-    effort: int
-
-    @property
-    def digest(self) -> str:
-        """Of the recipe, without its seed."""
-        return recipe_digest(self.recipe, kind="prune" if self.parent else "train")
 
 
 def compare(
@@ -41,22 +23,30 @@ def compare(
     *,
     store: RunStore,
     attentions: Sequence[str],
-    ratios: Sequence[float],
-    criteria: Sequence[str],
+    cuts: Sequence[PruneSection],
     seeds: int,
+    controls: bool = False,
 ) -> tuple[RunResult, ...]:
     """Every run of the grid, in its order; those that the store has are taken, the others are made.
 
     A run of the same recipe, seed, pictures and parent is taken, whatever its name. What an interruption left
-    unfinished under the name of a cell is deleted and made again, and so is what hangs on it.
+    unfinished under the name of a cell is deleted and made again, and so is what hangs on it. With `controls` every
+    cut goes to a share of the MACs, and what NAM's has to be better than is made, too (`stages.grid`).
 
     Raises:
         DataError: the pictures are missing or too few; nothing has been made.
         RunError: a finished run of other pictures or another recipe has the name of a cell; nothing has been made.
-        PruneError: a ratio cannot be cut; what was made before it is kept.
+        UserError: controls without NAM, or more seeds than there are.
+        PruneError: a cut cannot be made as asked; what was made before it is kept.
     """
-    cells = grid(recipe, attentions=attentions, ratios=ratios, criteria=criteria, seeds=seeds)
-    data_digest = _checked_data(recipe)
+    data = _checked_data(recipe)
+    if controls:
+        cuts = at_equal_macs(recipe, cuts, classes=len(data.classes), input_shape=data.input_shape)
+        aims = ", ".join(dict.fromkeys(f"{cut.target_macs:g}x" for cut in cuts))
+        console.message(f"controls compare at equal MACs: every cut goes to {aims}")
+    make_cells = control_grid if controls else grid
+    cells = make_cells(recipe, attentions=attentions, cuts=cuts, seeds=seeds)
+    data_digest = data.digest
     found = _finished(cells, store, data_digest=data_digest)
     todo = [cell for cell in cells if cell.name not in found]
     for cell in todo:
@@ -75,55 +65,12 @@ def compare(
     return tuple(found[cell.name] for cell in cells)
 
 
-def grid(
-    recipe: Recipe, *, attentions: Sequence[str], ratios: Sequence[float], criteria: Sequence[str], seeds: int
-) -> tuple[Cell, ...]:
-    """The runs in the order they are made: seed by seed, so that an early look compares all attentions.
-
-    Raises:
-        UserError: the last seed is more than a recipe may have.
-    """
-    if recipe.seed + seeds - 1 > MAX_SEED:
-        raise UserError(
-            f"{seeds} seeds from {recipe.seed} on: the largest is {MAX_SEED}", hint="lower the recipe's seed"
-        )
-    cells = []
-    for seed in range(recipe.seed, recipe.seed + seeds):
-        for attention in attentions:
-            dense = _dense(with_attention(recipe, attention).model_copy(update={"seed": seed}))
-            cells += [dense, *(_pruned(dense, ratio, criterion) for ratio in ratios for criterion in criteria)]
-    return tuple(cells)
-
-
-def _dense(recipe: Recipe) -> Cell:
-    attention = recipe.attention.name
-    return Cell(
-        name=f"{recipe.model.name}-{attention}-{recipe_digest(recipe, kind='train')[:8]}-s{recipe.seed}",
-        label=f"{attention} seed {recipe.seed} trained",
-        recipe=recipe,
-        parent=None,
-        effort=recipe.train.epochs + 1,  # the measurements take about as long as an epoch
-    )
-
-
-def _pruned(dense: Cell, ratio: float, criterion: str) -> Cell:
-    recipe, attention = dense.recipe, dense.recipe.attention.name
-    section = recipe.prune.model_copy(update={"ratio": ratio, "criterion": criterion})
-    return Cell(
-        name=f"{dense.name}-p{100 * ratio:g}-{criterion}",
-        label=f"{attention} seed {recipe.seed} pruned {ratio:g} {criterion}",
-        recipe=recipe.model_copy(update={"prune": section}),
-        parent=dense.name,
-        effort=recipe.finetune.epochs + 1,
-    )
-
-
-def _checked_data(recipe: Recipe) -> str:
-    """Digest of the pictures, once it is known that they are there and enough for every run."""
+def _checked_data(recipe: Recipe) -> Data:
+    """The pictures, once it is known that they are there and enough for every run."""
     data = build_data(recipe.data, device=pick_device(recipe.runtime.device))
     check_batch(data, batch_size=recipe.train.batch_size, section="train")
     check_batch(data, batch_size=recipe.finetune.batch_size, section="finetune")
-    return data.digest
+    return data
 
 
 def _finished(cells: Sequence[Cell], store: RunStore, *, data_digest: str) -> dict[str, RunResult]:
@@ -142,15 +89,13 @@ def _finished(cells: Sequence[Cell], store: RunStore, *, data_digest: str) -> di
 
 
 def _is_of(cell: Cell, result: RunResult, data_digest: str) -> bool:
-    made = (result.recipe_digest, result.seed, result.data_digest)
-    return made == (cell.digest, cell.recipe.seed, data_digest)
+    made = (result.kind, result.recipe_digest, result.seed, result.data_digest)
+    return made == (cell.kind, cell.digest, cell.recipe.seed, data_digest)
 
 
 def _hangs_on(result: RunResult, parent: RunResult | None) -> bool:
-    """Whether it was cut from this very run: one that is older than its parent was cut from a predecessor."""
-    if parent is None:
-        return result.kind == "train"
-    return result.kind == "prune" and result.parent == parent.name and result.created > parent.created
+    """Whether it was made from this very run: one that is older than its parent was made from a predecessor."""
+    return parent is None or (result.parent == parent.name and result.created > parent.created)
 
 
 def _check_name(cell: Cell, store: RunStore, *, data_digest: str) -> None:
@@ -167,7 +112,8 @@ def _make(cell: Cell, found: dict[str, RunResult], store: RunStore) -> RunResult
     RunFolder(store.root / cell.name).discard()
     if cell.parent is None:
         return train(cell.recipe, store=store, name=cell.name)
-    return prune(store.open(found[cell.parent].name), cell.recipe, store=store, name=cell.name)
+    make = prune if cell.kind == "prune" else scratch
+    return make(store.open(found[cell.parent].name), cell.recipe, store=store, name=cell.name)
 
 
 def _line(cell: Cell, result: RunResult, *, left: float) -> str:

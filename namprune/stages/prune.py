@@ -55,8 +55,7 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
         ProofError: the cut network does not compute what the masked one does; nothing has been written.
     """
     started = time.perf_counter()
-    percent = round(100 * recipe.prune.ratio)
-    name = store.unused(name) if name else store.free_name(f"{parent.name}-p{percent}")
+    name = store.unused(name) if name else store.free_name(f"{parent.name}-{recipe.prune.tag}")
     planned = _plan(parent, recipe)
     model, the_plan = planned.model, planned.plan
     device = pick_device(recipe.runtime.device)
@@ -110,10 +109,12 @@ def _plan(parent: RunFolder, recipe: Recipe) -> _Planned:
         graph,
         result.input_shape,
         ratio=section.ratio,
+        target_macs=section.target_macs,
         criterion=section.criterion,
         scope=section.scope,
         floor=section.floor,
         round_to=section.round_to,
+        bottlenecks=section.bottlenecks,
         seed=recipe.seed,
     )
     _say_signal(made)
@@ -169,6 +170,7 @@ def _repair(model: nn.Module, data: Data, recipe: Recipe, run: RunFolder) -> tup
 def _cut(plan: PruningPlan, proof: float) -> Cut:
     return Cut(
         ratio=plan.ratio,
+        target_macs=plan.target_macs,
         criterion=plan.criterion,
         scope=plan.scope,
         round_to=plan.round_to,

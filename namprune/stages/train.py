@@ -1,16 +1,19 @@
 """Train the dense network of a recipe."""
 
 import time
+from dataclasses import replace
+
+from torch import nn
 
 from namprune import console
 from namprune.checkpoint import to_bytes
-from namprune.data import build_data
+from namprune.data import Data, build_data
 from namprune.device import describe_environment, pick_device
 from namprune.models import build_model
 from namprune.recipe import dump_recipe, recipe_digest
 from namprune.recipe.schema import Recipe
 from namprune.result import RunResult
-from namprune.runs import RunStore
+from namprune.runs import RunFolder, RunStore
 from namprune.stages.logbook import follow
 from namprune.stages.network import check_batch, describe_attention, mean_speed, measured, placed, timings, utc_now
 from namprune.training import build_training, penalty_travel
@@ -29,41 +32,46 @@ def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunRes
     name = store.unused(name) if name else store.free_name(f"{stem}-s{recipe.seed}")
     device = pick_device(recipe.runtime.device)
     data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
-    steps = check_batch(data, batch_size=recipe.train.batch_size, section="train")
+    check_batch(data, batch_size=recipe.train.batch_size, section="train")
     model = placed(build_model(recipe, classes=len(data.classes), input_shape=data.input_shape), recipe, device)
     run = store.create(name, recipe=dump_recipe(recipe))
     console.message(f"training {stem} on {data.label} ({len(data.train):,} pictures) in {run.path}")
     _say_penalty(recipe, images=len(data.train))
+    result = trained(model, data, recipe, run)
+    return run.finish(replace(result, seconds=time.perf_counter() - started))
+
+
+def trained(model: nn.Module, data: Data, recipe: Recipe, run: RunFolder) -> RunResult:
+    """Train `model` in place, put its weights and metrics into `run`, and measure it."""
+    started = time.perf_counter()
     records = follow(
         build_training(model, data, recipe, phase="train"),
         run,
         description="train",
-        steps=steps * recipe.train.epochs,
+        steps=len(data.train) // recipe.train.batch_size * recipe.train.epochs,
     )
     run.write(run.weights, to_bytes(model))
-    return run.finish(
-        RunResult(
-            name=run.name,
-            kind="train",
-            created=utc_now(),
-            parent=None,
-            dense=None,
-            model=recipe.model.name,
-            attention=describe_attention(recipe),
-            data=data.label,
-            classes=data.classes,
-            input_shape=data.input_shape,
-            seed=recipe.seed,
-            recipe_digest=recipe_digest(recipe, kind="train"),
-            data_digest=data.digest,
-            files={},
-            environment=describe_environment(device),
-            stages=(measured(model, data, recipe, stage="trained", test=True),),
-            latency=timings(model, recipe, data.input_shape),
-            epochs=len(records),
-            seconds=time.perf_counter() - started,
-            images_per_second=mean_speed(records),
-        )
+    return RunResult(
+        name=run.name,
+        kind="train",
+        created=utc_now(),
+        parent=None,
+        dense=None,
+        model=recipe.model.name,
+        attention=describe_attention(recipe),
+        data=data.label,
+        classes=data.classes,
+        input_shape=data.input_shape,
+        seed=recipe.seed,
+        recipe_digest=recipe_digest(recipe, kind="train"),
+        data_digest=data.digest,
+        files={},
+        environment=describe_environment(next(model.parameters()).device),
+        stages=(measured(model, data, recipe, stage="trained", test=True),),
+        latency=timings(model, recipe, data.input_shape),
+        epochs=len(records),
+        seconds=time.perf_counter() - started,
+        images_per_second=mean_speed(records),
     )
 
 

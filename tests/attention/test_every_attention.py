@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from namprune.attention import ATTENTIONS, Attention, opaque
+from namprune.attention import ATTENTIONS, Attention, Bottleneck, opaque
 
 CHANNELS, SIZE = 16, (5, 7)
 VARIANTS = {
@@ -114,17 +114,93 @@ def test_stands_as_the_identity_while_traced(variant, trained, features) -> None
     assert not torch.allclose(module(x), x)
 
 
+PIXELS = SIZE[0] * SIZE[1]
+MACS: dict[str, Callable[[int, int], int]] = {
+    "nam": lambda channels, _: 2 * channels * PIXELS,
+    "nam-both": lambda channels, _: 4 * channels * PIXELS,
+    "se": lambda channels, hidden: 2 * channels * hidden + channels * PIXELS,
+    "cbam": lambda channels, hidden: 2 * 2 * channels * hidden + 2 * 7 * 7 * PIXELS + 2 * channels * PIXELS,
+    "bam": lambda channels, hidden: (
+        2 * channels * hidden + (channels + 2 * 9 * hidden + 1) * hidden * PIXELS + channels * PIXELS
+    ),
+    "sa": lambda channels, _: 4 * channels * PIXELS,
+    "ulsam": lambda channels, _: 3 * channels * PIXELS,
+    "eca": lambda channels, _: 3 * CHANNELS + channels * PIXELS,
+    "half": lambda channels, _: channels * PIXELS,
+}
+"""Of one picture, from channels and hidden units."""
+
+
 @EVERY
-@pytest.mark.parametrize("keep", [ODD, (3,)])
-def test_macs_go_with_the_channels_but_for_the_fixed_part(variant, keep, features) -> None:
-    module, x = build(variant), features(CHANNELS, batch=3)
-    dense, fixed = module.macs(x), module.fixed_macs(x)
-    assert dense >= fixed + x.numel()
-    assert dense == 3 * module.macs(x[:1])
-    module.prune(torch.tensor(keep))
-    less = x[:, list(keep)]
-    assert module.fixed_macs(less) == fixed
-    assert CHANNELS * (module.macs(less) - fixed) == (dense - fixed) * len(keep)
+def test_macs_are_those_counted_by_hand(variant, features) -> None:
+    module, by_hand = build(variant), MACS.get(variant) or MACS[VARIANTS[variant][0]]
+    assert module.macs(features(CHANNELS, batch=3)) == 3 * by_hand(CHANNELS, 4)
+    module.prune(torch.tensor(ODD))
+    for bottleneck in module.bottlenecks().values():
+        bottleneck.narrow(torch.tensor([0, 2, 3]))
+    assert module.macs(features(len(ODD), batch=3)) == 3 * by_hand(len(ODD), 3)
+
+
+HIDDEN = {
+    "se": ["hidden"],
+    "se-without-bias": ["hidden"],
+    "cbam": ["hidden"],
+    "bam": ["channel", "spatial0", "spatial1", "spatial2"],
+    "bam-mul": ["channel", "spatial0", "spatial1", "spatial2"],
+}
+"""The names of the hidden dimensions, where there are any."""
+
+
+@EVERY
+def test_hidden_dimensions_have_names_and_as_many_units_as_the_bottleneck(variant) -> None:
+    assert {name: hidden.units for name, hidden in build(variant).bottlenecks().items()} == dict.fromkeys(
+        HIDDEN.get(variant, []), 4
+    )
+
+
+@pytest.mark.parametrize(("variant", "names"), [*((v, [n]) for v, ns in HIDDEN.items() for n in ns), *HIDDEN.items()])
+@pytest.mark.parametrize("cuts", [(), (ODD,)], ids=["dense", "pruned"])
+def test_narrowed_bottlenecks_equal_masked_ones(variant, names, cuts, trained, features) -> None:
+    x, kept, units, changes = features(CHANNELS).double(), original(*cuts), torch.tensor([1, 3]), []
+    for dense in (trained(variant, seed=seed).double() for seed in SEEDS):
+        module = pruned(dense, *cuts)
+        before = module(x[:, kept])
+        for name in names:
+            module.bottlenecks()[name].narrow(units)
+            dense.bottlenecks()[name].mask(units)
+            assert module.bottlenecks()[name].units == 2
+        after = module(x[:, kept])
+        torch.testing.assert_close(after, masked_output(dense, x, kept), rtol=1e-11, atol=1e-12)
+        changes.append((after - before).abs().max())
+    assert max(changes) > 0.01
+
+
+@torch.no_grad()
+def rescaled(bottleneck: Bottleneck, factor: float) -> None:
+    """Make the first unit larger and read it the less: what is computed stays."""
+    bottleneck.maker.weight[0] *= factor
+    if bottleneck.maker.bias is not None:
+        bottleneck.maker.bias[0] *= factor
+    if bottleneck.norm is None:
+        bottleneck.reader.weight[:, 0] /= factor
+    else:
+        bottleneck.norm.running_mean[0] *= factor
+        bottleneck.norm.running_var[0] *= factor**2
+
+
+@pytest.mark.parametrize(("variant", "name"), [(v, n) for v, names in HIDDEN.items() for n in names])
+def test_scores_depend_on_what_a_unit_does_and_not_on_how_it_is_written(variant, name, trained, features) -> None:
+    module, x = trained(variant).double(), features(CHANNELS).double()
+    bottleneck = module.bottlenecks()[name]
+    scores, out = bottleneck.scores(), module(x)
+    assert scores.shape == (4,)
+    rescaled(bottleneck, 3.0)
+    torch.testing.assert_close(module(x), out, rtol=1e-4, atol=1e-4)  # but for the norm's ε
+    torch.testing.assert_close(bottleneck.scores(), scores)
+    with torch.no_grad():
+        bottleneck.reader.weight[:, 2] *= 5.0
+        (bottleneck.maker if bottleneck.norm is None else bottleneck.norm).weight[2] *= -2.0
+    torch.testing.assert_close(bottleneck.scores(), scores * torch.tensor([1.0, 1.0, 10.0, 1.0]).double())
 
 
 @EVERY

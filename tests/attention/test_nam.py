@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from namprune.attention import NAM, build_attention, opaque
 from namprune.attention.nam import NAMChannel, NAMSpatial, normalized_factors
-from namprune.recipe.schema import NAMSection, NoAttention
+from namprune.recipe.attention import NAMSection, NoAttention
 
 CHANNELS, SIZE = 6, (5, 7)
 PARTS = ("channel", "spatial", "both")

@@ -29,7 +29,7 @@ def test_the_report_is_of_exactly_these_runs(store, save, make_result) -> None:
         ("none", "pruned"),
     ]
     assert sum("one seed cannot tell" in line for line in report["sentences"]) == 2
-    assert "[4/4] none seed 0 pruned 0.5 nam: val " in first.stderr
+    assert "[4/4] none seed 0 pruned p50 nam global: val " in first.stderr
     again = CliRunner().invoke(cli.app, [*arguments, *where], catch_exceptions=False)
     assert "4 of them finished already" in again.stderr
     assert all(line in again.stdout for line in report["sentences"])

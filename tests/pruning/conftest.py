@@ -9,6 +9,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from namprune.attention import NAM
+from namprune.attention.bam import BAM
+from namprune.attention.cbam import CBAM
+from namprune.attention.se import SE
 from namprune.models import MODELS, AttentionPlan
 
 INPUT = (3, 8, 8)
@@ -17,6 +20,9 @@ PLANS = {
     "none": AttentionPlan(),
     "channel": AttentionPlan(partial(NAM, part="channel"), "block"),
     "both": AttentionPlan(partial(NAM, part="both"), "both"),
+    "se": AttentionPlan(partial(SE, reduction=2), "block"),
+    "cbam": AttentionPlan(partial(CBAM, reduction=2), "block"),
+    "bam": AttentionPlan(partial(BAM, reduction=2), "stage"),
 }
 
 NetworkFactory = Callable[..., nn.Module]
@@ -37,8 +43,8 @@ def _lived_in(model: nn.Module) -> nn.Module:
 
 @pytest.fixture
 def make_network() -> NetworkFactory:
-    """A named network for `INPUT` with ten classes; attention `none`, `channel` (block), `both`
-    (parts and placements) or a plan."""
+    """A named network for `INPUT` with ten classes; attention a key of `PLANS`, where `both` is parts and placements,
+    or a plan."""
 
     def make(name: str, attention: str | AttentionPlan = "none", *, width: float | None = None) -> nn.Module:
         with torch.random.fork_rng(devices=[]):

@@ -1,13 +1,16 @@
 import copy
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from namprune.attention.contract import Bottleneck, narrow_linear
 from namprune.attention.nam import NAMChannel
+from namprune.attention.se import SE
 from namprune.choices import Scope
 from namprune.errors import ProofError, PruneError
 from namprune.models import AttentionPlan
@@ -98,9 +101,10 @@ def test_a_network_can_be_pruned_again(make_network: NetworkFactory) -> None:
     assert difference < PROOF_TOLERANCE
 
 
-def test_a_plan_is_replayed_on_another_copy(make_network: NetworkFactory) -> None:
-    model, copied = make_network("resnet20", "channel"), make_network("resnet20", "channel")
-    plan, _ = prune_model(model, INPUT, ratio=0.5)
+@pytest.mark.parametrize("attention", ["channel", "se", "bam"])
+def test_a_plan_is_replayed_on_another_copy(make_network: NetworkFactory, attention: str) -> None:
+    model, copied = make_network("resnet20", attention), make_network("resnet20", attention)
+    plan, _ = prune_model(model, INPUT, ratio=0.5, bottlenecks="shrink")
     apply_plan(copied, PruningPlan.from_json(plan.to_json(), source="plan"), INPUT, pictures=PICTURES)
     expected = model.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in copied.state_dict().items())
@@ -177,6 +181,42 @@ def test_the_proof_sees_a_normaliser_that_is_not_kept(
     attention = AttentionPlan(lambda channels, _size: gate(channels), "block")
     network = make_network("resnet20", attention)
     plan = _plan(network)
+    if holds:
+        apply_plan(network, plan, INPUT, pictures=PICTURES)
+    else:
+        with pytest.raises(ProofError):
+            apply_plan(network, plan, INPUT, pictures=PICTURES)
+
+
+class _Shifted(Bottleneck):
+    """Reads the first of the old units as those that stay."""
+
+    def narrow(self, keep: Tensor) -> None:
+        narrow_linear(self.maker, outputs=keep)
+        narrow_linear(self.reader, inputs=torch.arange(len(keep)))
+
+
+class _Careful(SE):
+    """Narrows as it should."""
+
+    kind = Bottleneck
+
+    def bottlenecks(self) -> dict[str, Bottleneck]:
+        return {"hidden": self.kind(self.squeeze, self.excite)}
+
+
+class _Confused(_Careful):
+    """Mistakes its hidden units."""
+
+    kind = _Shifted
+
+
+@pytest.mark.parametrize(("gate", "holds"), [(_Careful, True), (_Confused, False)])
+def test_the_proof_sees_hidden_units_that_are_mistaken(
+    make_network: NetworkFactory, gate: type[SE], holds: bool
+) -> None:
+    network = make_network("resnet20", AttentionPlan(partial(gate, reduction=2), "block"))
+    plan = _plan(network, bottlenecks="shrink")
     if holds:
         apply_plan(network, plan, INPUT, pictures=PICTURES)
     else:

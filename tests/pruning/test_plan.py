@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import json
 from collections.abc import Callable
 
 import pytest
@@ -50,6 +51,10 @@ class Concat(nn.Module):
         ("resnet50", "channel", 0.5, {"scope": "local"}),
         ("mobilenetv2", "both", 0.3, {"round_to": 8, "criterion": "l2"}),
         ("mobilenetv2", "none", 0.9, {"floor": 0.01, "criterion": "random"}),
+        ("mobilenetv2", "se", 0.5, {"bottlenecks": "shrink"}),
+        ("resnet20", "cbam", 0.7, {"bottlenecks": "shrink"}),
+        ("resnet50", "bam", 0.5, {"bottlenecks": "shrink", "scope": "local"}),
+        ("resnet20", "bam", 0.5, {"bottlenecks": "keep"}),
     ],
 )
 def test_predicted_macs_are_those_of_the_pruned_network(
@@ -67,11 +72,13 @@ def test_predicted_macs_hold_where_two_groups_meet_in_one_layer() -> None:
     assert plan.macs_after == _macs(_cut(model, plan))
 
 
-def test_macs_saved_is_what_a_group_saves_alone(make_network: NetworkFactory) -> None:
-    model = make_network("resnet20", "channel")
-    plan = _plan(model)
+@pytest.mark.parametrize("attention", ["channel", "se"])
+def test_macs_saved_is_what_a_group_saves_alone(make_network: NetworkFactory, attention: str) -> None:
+    model = make_network("resnet20", attention)
+    plan = _plan(model, bottlenecks="shrink")
     for cut in plan.groups[::3]:
-        alone = dataclasses.replace(plan, groups=(cut,))
+        behind = tuple(hidden for hidden in plan.bottlenecks if hidden.layer in cut.layers)
+        alone = dataclasses.replace(plan, groups=(cut,), bottlenecks=behind)
         assert plan.macs_before - cut.macs_saved == _macs(_cut(model, alone))
 
 
@@ -97,10 +104,18 @@ def test_the_seed_draws_other_channels(make_network: NetworkFactory) -> None:
 
 
 def test_json_brings_a_plan_back(make_network: NetworkFactory) -> None:
-    plan = _plan(make_network("mobilenetv2", "channel"))
+    plan = _plan(make_network("mobilenetv2", "se"))
+    assert plan.bottlenecks
     assert PruningPlan.from_json(plan.to_json(), source="plan.json") == plan
     with pytest.raises(RunError, match=r"plan\.json.*groups\[0\]\.before"):
         PruningPlan.from_json(plan.to_json().replace('"before": 1280', '"before": "x"'), source="plan.json")
+
+
+def test_a_plan_from_before_there_was_such_a_thing_shrinks_no_bottleneck(make_network: NetworkFactory) -> None:
+    plan = _plan(make_network("resnet20", "se"), bottlenecks="keep")
+    tree = json.loads(plan.to_json())
+    assert tree.pop("bottlenecks") == []
+    assert PruningPlan.from_json(json.dumps(tree), source="plan.json") == plan
 
 
 def test_notes_say_why_a_group_gives_less() -> None:
@@ -128,17 +143,25 @@ def test_the_table_has_a_row_per_group_and_per_skipped_layer(make_network: Netwo
     assert f"{1 - plan.channels_after / plan.channels_before:.1%} of the channels" in table.title
 
 
+def test_the_table_has_a_row_per_bottleneck_that_shrinks(make_network: NetworkFactory) -> None:
+    plan = _plan(make_network("resnet20", "bam"), scope="local", bottlenecks="shrink")
+    rows = [row for row in plan.to_table().rows if row[1].startswith("bottleneck")]
+    assert len(rows) == len(plan.bottlenecks) == 2 * 4  # of 16 and of 32 channels, in 8 and in 16 units
+    assert {row[3:5] for row in rows} == {("8", "4"), ("16", "8")}
+    assert rows[0][:2] == (plan.bottlenecks[0].layer, "bottleneck channel")
+
+
 def test_a_ratio_that_removes_nothing_is_refused(make_network: NetworkFactory) -> None:
     with pytest.raises(PruneError, match="removes no channel"):
         _plan(make_network("resnet20"), round_to=64)
 
 
-@pytest.mark.parametrize("attention", ["none", "both"])
+@pytest.mark.parametrize("attention", ["none", "both", "se", "bam"])
 def test_two_cuts_compose_to_one(make_network: NetworkFactory, attention: str) -> None:
     dense = make_network("resnet20", attention)
-    first = _plan(dense, ratio=0.3)
+    first = _plan(dense, ratio=0.3, bottlenecks="shrink")
     once = _cut(dense, first)
-    second = _plan(once, ratio=0.4)
+    second = _plan(once, ratio=0.4, bottlenecks="shrink")
     twice = _cut(once, second)
     both = compose(first, second)
     direct = _cut(dense, both)

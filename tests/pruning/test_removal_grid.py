@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from namprune.attention import Attention
 from namprune.checkpoint import load_network, to_bytes
-from namprune.choices import Scope
+from namprune.choices import BottleneckRule, Scope
 from namprune.data import build_data
 from namprune.measure import complexity
 from namprune.models import build_model
@@ -42,34 +42,51 @@ VARIANTS = {
 }
 """What a recipe says for each; the placement is the attention's default."""
 
+SHRUNK = ("se", "cbam", "bam-sum")
+"""Cut once more with bottlenecks that shrink; those of `bam-mul` are those of `bam-sum`, the others have none."""
+
 NETWORKS = ("mobilenetv2", "resnet20", "resnet18", "resnet50")
 CUTS: tuple[tuple[float, Scope], ...] = tuple(itertools.product((0.3, 0.5, 0.7), ("global", "local")))
 SMALL = {"mobilenetv2": 0.5, "resnet20": 1.0, "resnet18": 0.25, "resnet50": 0.25}
+ROWS: list[tuple[str, BottleneckRule]] = [
+    *((variant, "keep") for variant in VARIANTS),
+    *((variant, "shrink") for variant in SHRUNK),
+]
 DIAGONAL = [
-    (network, variant, *CUTS[(row + column) % len(CUTS)])
-    for row, variant in enumerate(VARIANTS)
+    (network, *kind, *CUTS[(row + column) % len(CUTS)])
+    for row, kind in enumerate(ROWS)
     for column, network in enumerate(NETWORKS)
 ]
-GRID = [(network, variant, *cut) for network, variant, cut in itertools.product(NETWORKS, VARIANTS, CUTS)]
+GRID = [(network, *kind, *cut) for network, kind, cut in itertools.product(NETWORKS, ROWS, CUTS)]
 
 SECONDS, BYTES = 30, 4e9
 """That the largest cut may take."""
 
 
-def _bottleneck(channels: int) -> int:
-    return max(4, channels // 16)
+def _bam(channels: int, hidden: int) -> int:
+    dilated = 2 * (9 * hidden * hidden + hidden) + hidden + 1  # two 3x3 convolutions and one to a single map
+    return 3 * channels * hidden + channels + 2 * hidden + 4 * 2 * hidden + dilated  # with four norms
 
 
-PER_CHANNEL: dict[str, Callable[[int], int]] = {
-    "nam-channel": lambda _: 2,  # γ, β
-    "nam-both": lambda _: 2,
-    "se": lambda channels: 2 * _bottleneck(channels) + 1,  # in, out and a bias
-    "cbam": lambda channels: 2 * _bottleneck(channels) + 1,
-    "bam-sum": lambda channels: 3 * _bottleneck(channels) + 1,  # and into the spatial branch
-    "bam-mul": lambda channels: 3 * _bottleneck(channels) + 1,
-    "ulsam": lambda _: 5,  # depthwise weight and bias, γ, β, pointwise weight
+PER_CHANNEL = {"nam-channel": 2, "nam-both": 2, "ulsam": 5}  # γ, β; depthwise weight and bias, pointwise weight
+"""Parameters that an attention loses with each channel; those not in either table share theirs or have none."""
+
+BY_WIDTHS: dict[str, Callable[[int, int], int]] = {
+    "se": lambda channels, hidden: 2 * channels * hidden + hidden + channels,
+    "cbam": lambda channels, hidden: 2 * channels * hidden + hidden + channels + 2 * 7 * 7 + 2,
+    "bam-sum": _bam,
+    "bam-mul": _bam,
 }
-"""Parameters that an attention for so many channels loses with each; the others share theirs or have none."""
+"""Parameters of an attention with a bottleneck, from its channels and hidden units."""
+
+
+def _attention_parameters(module: Attention, left: int, variant: str, *, shrink: bool) -> int:
+    """Those of an attention that has `left` channels left."""
+    if variant not in BY_WIDTHS:
+        lost = PER_CHANNEL.get(variant, 0) * (module.channels - left)
+        return sum(parameter.numel() for parameter in module.parameters()) - lost
+    hidden = max(4, module.channels // 16)
+    return BY_WIDTHS[variant](left, max(4, math.ceil(hidden * left / module.channels)) if shrink else hidden)
 
 
 @torch.no_grad()
@@ -89,7 +106,9 @@ def _network(name: str, variant: str, shape: Shape, *, width: float) -> nn.Modul
     return model
 
 
-def _parameters(model: nn.Module, groups: Sequence[ChannelGroup], plan: PruningPlan, variant: str) -> int:
+def _parameters(
+    model: nn.Module, groups: Sequence[ChannelGroup], plan: PruningPlan, variant: str, *, shrink: bool
+) -> int:
     """Parameters that the dense `model` has left when its groups get the widths of the plan, counted by hand."""
     kept = {cut.root: len(cut.kept) for cut in plan.groups}
     ends = {
@@ -98,7 +117,6 @@ def _parameters(model: nn.Module, groups: Sequence[ChannelGroup], plan: PruningP
         for member in group.members
         for end in (("in", "out") if member.side == "both" else (member.side,))
     }
-    per_channel = PER_CHANNEL.get(variant, lambda _: 0)
     total = 0
     gated: tuple[str, ...] = ()
     for name, module in model.named_modules():
@@ -106,8 +124,7 @@ def _parameters(model: nn.Module, groups: Sequence[ChannelGroup], plan: PruningP
             continue  # a layer of an attention, counted with it
         if isinstance(module, Attention):
             gated = (*gated, f"{name}.")
-            lost = module.channels - ends[name, "out"]
-            total += sum(parameter.numel() for parameter in module.parameters()) - lost * per_channel(module.channels)
+            total += _attention_parameters(module, ends[name, "out"], variant, shrink=shrink)
         elif isinstance(module, nn.Conv2d):
             incoming = 1 if module.groups > 1 else ends.get((name, "in"), module.in_channels)
             total += ends[name, "out"] * incoming * math.prod(module.kernel_size)
@@ -153,13 +170,13 @@ def _without_gradient(model: nn.Module, pictures: Tensor) -> list[str]:
 
 
 def _cut_and_check(
-    network: str, variant: str, ratio: float, scope: Scope, *, shape: Shape, width: float
+    network: str, variant: str, rule: BottleneckRule, ratio: float, scope: Scope, *, shape: Shape, width: float
 ) -> dict[str, float]:
     """One cell; returns what is worth knowing of it."""
     model = _network(network, variant, shape, width=width)
     dense = copy.deepcopy(model)
     started = time.perf_counter()
-    plan, difference = prune_model(model, shape, ratio=ratio, scope=scope)
+    plan, difference = prune_model(model, shape, ratio=ratio, scope=scope, bottlenecks=rule)
     seconds = time.perf_counter() - started
     assert difference <= PROOF_TOLERANCE
     assert plan.skipped == {"classifier": "its channels are the network's output"}
@@ -167,7 +184,7 @@ def _cut_and_check(
     assert _disagreeing(model) == []
     cost = complexity(model, shape)
     assert cost.macs == plan.macs_after < plan.macs_before
-    assert cost.params == _parameters(dense, ChannelGraph(dense, shape).groups, plan, variant)
+    assert cost.params == _parameters(dense, ChannelGraph(dense, shape).groups, plan, variant, shrink=rule == "shrink")
     assert _without_gradient(model, torch.randn(4, *shape)) == []
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
     assert seconds < SECONDS
@@ -175,18 +192,25 @@ def _cut_and_check(
     return {"proof": difference, "seconds": seconds, "peak": peak}
 
 
-@pytest.mark.parametrize(("network", "variant", "ratio", "scope"), DIAGONAL)
-def test_every_attention_is_cut_in_every_network(network: str, variant: str, ratio: float, scope: Scope) -> None:
-    _cut_and_check(network, variant, ratio, scope, shape=(3, 16, 16), width=SMALL[network])
+@pytest.mark.parametrize(("network", "variant", "rule", "ratio", "scope"), DIAGONAL)
+def test_every_attention_is_cut_in_every_network(
+    network: str, variant: str, rule: BottleneckRule, ratio: float, scope: Scope
+) -> None:
+    _cut_and_check(network, variant, rule, ratio, scope, shape=(3, 16, 16), width=SMALL[network])
 
 
 @pytest.mark.slow
 @pytest.mark.grid
-@pytest.mark.parametrize(("network", "variant", "ratio", "scope"), GRID)
+@pytest.mark.parametrize(("network", "variant", "rule", "ratio", "scope"), GRID)
 def test_every_attention_is_cut_at_full_width(
-    network: str, variant: str, ratio: float, scope: Scope, record_property: Callable[[str, object], None]
+    network: str,
+    variant: str,
+    rule: BottleneckRule,
+    ratio: float,
+    scope: Scope,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    for name, value in _cut_and_check(network, variant, ratio, scope, shape=(3, 32, 32), width=1.0).items():
+    for name, value in _cut_and_check(network, variant, rule, ratio, scope, shape=(3, 32, 32), width=1.0).items():
         record_property(name, value)
 
 

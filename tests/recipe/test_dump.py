@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from namprune.recipe import Recipe, dump_recipe, parse_recipe, recipe_digest
-from namprune.recipe.schema import DataSection, FinetuneSection, ModelSection, NAMSection, TrainSection
+from namprune.recipe.attention import NAMSection
+from namprune.recipe.schema import DataSection, FinetuneSection, ModelSection, TrainSection
 
 RECIPE = Recipe(
     seed=3,

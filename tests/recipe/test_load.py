@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from namprune.errors import RecipeError
-from namprune.recipe import load_recipe, parse_recipe
-from namprune.recipe.schema import NAMSection, NoAttention
+from namprune.recipe import dump_recipe, load_recipe, parse_recipe
+from namprune.recipe.attention import NAMSection, NoAttention
 
 TEXT = """\
 data: {name: digits}
@@ -173,3 +173,27 @@ def test_faults_of_overrides_and_file_come_together() -> None:
         "x:8",
         "--set train.epochs=0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "ratio", "target_macs"),
+    [
+        ((), 0.5, None),
+        (("prune.target_macs=0.4",), None, 0.4),
+        (("prune.target_macs=0.4", "prune.criterion=bn"), None, 0.4),
+        (("prune.ratio=0.2",), 0.2, None),
+        (("prune.ratio=null",), 0.3, None),
+    ],
+)
+def test_how_much_goes_is_said_by_the_last_word(
+    overrides: tuple[str, ...], ratio: float | None, target_macs: float | None
+) -> None:
+    section = load_recipe("quickstart", overrides=overrides).prune
+    assert (section.ratio, section.target_macs) == (ratio, target_macs)
+    again = parse_recipe(dump_recipe(load_recipe("quickstart", overrides=overrides)), source="again")
+    assert again.prune == section
+
+
+def test_two_words_of_how_much_goes_are_refused() -> None:
+    with pytest.raises(RecipeError, match="ratio and target_macs exclude each other"):
+        load_recipe("quickstart", overrides=["prune.ratio=0.4", "prune.target_macs=0.4"])

@@ -99,10 +99,10 @@ def test_every_key_and_item_has_its_line() -> None:
     ids=lambda value: repr(value)[:24],
 )
 def test_refused_with_its_line_and_at_once(raw: bytes, line: int, message: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()  # of the processor: a loaded machine is no fault
     with pytest.raises(TreeError) as caught:
         read_tree(raw)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     assert caught.value.line == line
     assert message in caught.value.message
     assert "\n" not in caught.value.message

@@ -22,7 +22,7 @@ def test_seeds_are_averaged_and_compared_pairwise(store, save, make_result, make
     assert dense.top1 == pytest.approx(0.92)
     assert dense.top1_spread == pytest.approx(0.02)
     assert (dense.delta, dense.macs_ratio, dense.ratio) == (None, None, None)
-    assert (pruned.kind, pruned.ratio, pruned.cuts, pruned.seeds) == ("pruned", 0.5, (0.5,), (0, 1, 2))
+    assert (pruned.kind, pruned.ratio, pruned.cuts, pruned.seeds) == ("pruned", 0.5, ("0.5",), (0, 1, 2))
     assert pruned.top1 == pytest.approx(0.91)
     assert pruned.top1_spread == pytest.approx((0.0006 / 2) ** 0.5)  # squares 4e-4 + 1e-4 + 1e-4 over n - 1
     assert pruned.delta == pytest.approx(-1.0)
@@ -75,8 +75,8 @@ def test_pruned_twice_is_not_pruned_once(store, save, make_result, make_pruned) 
         save(result)
     assert [(row.runs, row.cuts) for row in rows_of(store)] == [
         (("d",), ()),
-        (("p",), (0.5,)),
-        (("pp",), (0.5, 0.5)),
+        (("p",), ("0.5",)),
+        (("pp",), ("0.5", "0.5")),
     ]
     last = rows_of(store)[-1]
     assert (last.macs_ratio, last.delta) == (
@@ -90,8 +90,8 @@ def test_a_lost_ancestor_leaves_the_comparison_out(store, save, make_result, mak
     save(make_pruned("p", parent=dense))
     save(make_pruned("pp", parent=make_pruned("gone-p", parent=dense), macs=1))
     first, second = rows_of(store)
-    assert (first.delta, first.macs_ratio, first.params_ratio, first.cuts) == (None, None, None, (0.5,))
-    assert second.cuts == (None, 0.5)
+    assert (first.delta, first.macs_ratio, first.params_ratio, first.cuts) == (None, None, None, ("0.5",))
+    assert second.cuts == (None, "0.5")
 
 
 def test_an_ancestor_is_found_though_not_asked_for(store, save, make_result, make_pruned) -> None:

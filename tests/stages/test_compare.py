@@ -4,12 +4,15 @@ import dataclasses
 
 import pytest
 
-from namprune.errors import DataError, RunError, UserError
+from namprune.errors import DataError, RunError
 from namprune.recipe import load_recipe
+from namprune.recipe.schema import PruneSection
 from namprune.report import collect, summarise
+from namprune.report.verdict import sentences
 from namprune.result import to_json
 from namprune.runs import RunFolder, RunStore
-from namprune.stages.compare import compare, grid
+from namprune.stages.compare import compare
+from namprune.stages.grid import cuts, grid
 
 TINY = (
     "data.limit=80",
@@ -23,12 +26,14 @@ TINY = (
     "sparsity.warmup=0",
     "runtime.device=cpu",
 )
-AXES = {"attentions": ("nam", "se"), "ratios": (0.5,), "criteria": ("nam",), "seeds": 2}
 
 
 @pytest.fixture(scope="module")
 def recipe():
     return load_recipe("quickstart", overrides=TINY)
+
+
+AXES = {"attentions": ("nam", "se"), "cuts": cuts(PruneSection(recalibrate=1), ratios=(0.5,)), "seeds": 2}
 
 
 @pytest.fixture(scope="module")
@@ -46,38 +51,6 @@ def table(results, store):
 
 def made(store):
     return {folder.name: folder.result_file.stat().st_mtime_ns for folder in store.folders()}
-
-
-def test_the_grid_is_attention_by_seed_and_of_each_ratio_by_criterion(recipe) -> None:
-    cells = grid(recipe, attentions=("nam", "none"), ratios=(0.3, 0.125), criteria=("nam", "l1"), seeds=2)
-    assert [cell.label for cell in cells[:6]] == [
-        "nam seed 0 trained",
-        "nam seed 0 pruned 0.3 nam",
-        "nam seed 0 pruned 0.3 l1",
-        "nam seed 0 pruned 0.125 nam",
-        "nam seed 0 pruned 0.125 l1",
-        "none seed 0 trained",
-    ]
-    assert len(cells) == len({cell.name for cell in cells}) == 2 * 2 * (1 + 2 * 2)
-    dense, cut = cells[0], cells[3]
-    assert (dense.name, dense.recipe) == (f"resnet20-nam-{dense.digest[:8]}-s0", recipe)
-    assert (cut.name, cut.parent) == (f"{dense.name}-p12.5-nam", dense.name)
-    assert (cut.recipe.prune.ratio, cut.recipe.prune.scope) == (0.125, recipe.prune.scope)
-    assert [cell.recipe.seed for cell in cells] == [0] * 10 + [1] * 10
-    assert {(cell.recipe.attention.name, cell.recipe.sparsity.on) for cell in cells} == {
-        ("nam", "nam"),
-        ("none", "all"),
-    }
-
-
-def test_the_longest_name_is_a_name_of_a_run(recipe, store) -> None:
-    last = recipe.model_copy(update={"seed": 2**31 - 1})
-    longest = last.model_copy(update={"model": recipe.model.model_copy(update={"name": "mobilenetv2"})})
-    axes = {"attentions": ("ulsam",), "ratios": (1 / 3,), "criteria": ("random",)}
-    for cell in grid(longest, seeds=1, **axes):
-        store.unused(cell.name)
-    with pytest.raises(UserError, match="2147483647"):
-        grid(longest, seeds=2, **axes)
 
 
 @pytest.mark.slow
@@ -112,7 +85,7 @@ def test_what_was_cut_short_is_made_again_and_what_hangs_on_it(full, recipe, cap
     said = capfd.readouterr().err.splitlines()
     assert [line.partition(": ")[0] for line in said if line.startswith("[")] == [
         "[3/8] se seed 0 trained",
-        "[4/8] se seed 0 pruned 0.5 nam",
+        "[4/8] se seed 0 pruned p50 nam global",
     ]
     assert not any(line.startswith(("train ", "proof", "warning")) for line in said)
     for folder in store.folders():
@@ -167,3 +140,31 @@ def test_too_few_pictures_for_a_cut_are_refused_before_the_training(recipe, tmp_
     with pytest.raises(DataError, match=r"finetune\.batch_size"):
         compare(large, store=RunStore(tmp_path / "runs"), **AXES)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_controls_end_at_the_macs_of_the_cut_that_they_control(recipe, tmp_path) -> None:
+    store = RunStore(tmp_path / "runs")
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"width": 1.0})})
+    axes = AXES | {"attentions": ("nam",), "seeds": 1, "controls": True}
+    results = compare(recipe, store=store, **axes)
+    dense = {result.name: result for result in results if result.kind == "train"}
+    assert [result.attention.partition(" ")[0] for result in dense.values()] == ["nam", "none", "half"]
+    shares = {
+        result.name: result.final.complexity.macs / dense[result.dense].final.complexity.macs
+        for result in results
+        if result.kind != "train"
+    }
+    assert len(shares) == 5 + 1 + 1  # NAM's own, random, L1, uniform and from scratch; plain; constant gate
+    (target,) = {result.cut.target_macs for result in results if result.cut}
+    assert max(abs(share / target - 1) for share in shares.values()) <= 0.02
+    before = made(store)
+    assert compare(recipe, store=store, **axes) == results
+    assert made(store) == before
+    rivals = [line.partition(" against ")[2].partition(":")[0] for line in sentences(summarise(collect(store)))]
+    assert {
+        "its cut by random global",
+        "its cut by l1 global",
+        "its cut by nam local",
+        "its shape from scratch",
+    } <= set(rivals)

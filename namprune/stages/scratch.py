@@ -1,0 +1,61 @@
+"""Train the widths of a pruned run from fresh weights: what its shape is worth without what was learned before.
+
+The control of Liu et al. (2019), https://arxiv.org/abs/1810.05270, with as many epochs (their scratch-E).
+"""
+
+import time
+from dataclasses import replace
+
+from namprune import console
+from namprune.checkpoint import fresh_network
+from namprune.data import build_data
+from namprune.device import pick_device
+from namprune.errors import RunError
+from namprune.models import build_model
+from namprune.recipe import dump_recipe, recipe_digest
+from namprune.recipe.schema import Recipe
+from namprune.recipe.variant import from_scratch
+from namprune.result import RunResult
+from namprune.runs import RunFolder, RunStore
+from namprune.stages.network import check_batch, check_fits, placed, timings
+from namprune.stages.train import trained
+
+
+def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunResult:
+    """Train the shape of a pruned run, by its recipe, for its epochs of training and fine-tuning together.
+
+    There is no penalty, which serves only to rank what is to go.
+
+    Raises:
+        RunError: the run is broken or not a pruned one, or the name is taken or no name.
+        DataError: the pictures are missing, or not the run's; nothing has been written.
+    """
+    started = time.perf_counter()
+    pruned.verify()
+    shape = pruned.result()
+    if shape.kind != "prune":
+        raise RunError(f"run {pruned.name!r} was not pruned", hint="name a run that `namprune prune` made")
+    recipe = from_scratch(recipe)
+    name = store.unused(name) if name else store.free_name(f"{pruned.name}-scratch")
+    device = pick_device(recipe.runtime.device)
+    data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
+    check_fits(data, shape)
+    check_batch(data, batch_size=recipe.train.batch_size, section="train")
+    model = fresh_network(recipe, pruned.weights, classes=len(data.classes), input_shape=data.input_shape)
+    dense = build_model(recipe, classes=len(data.classes), input_shape=data.input_shape)
+    model, dense = placed(model, recipe, device), placed(dense, recipe, device)
+    run = store.create(name, recipe=dump_recipe(recipe))
+    console.message(f"training the shape of {pruned.name} from fresh weights in {run.path}")
+    return run.finish(
+        replace(
+            trained(model, data, recipe, run),
+            kind="scratch",
+            parent=pruned.name,
+            dense=shape.dense,
+            dense_weights=shape.dense_weights,
+            recipe_digest=recipe_digest(recipe, kind="prune"),
+            cut=shape.cut,
+            latency=timings(model, recipe, data.input_shape, dense=dense),
+            seconds=time.perf_counter() - started,
+        )
+    )

@@ -1,0 +1,60 @@
+"""namprune explain as a user runs it."""
+
+import json
+import sys
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from namprune import cli
+from namprune.checkpoint import to_bytes
+from namprune.errors import DataError, UserError
+from namprune.models import build_model
+from namprune.recipe import dump_recipe, load_recipe
+
+
+@pytest.fixture
+def run(store, make_result):
+    """A finished run of an untrained network."""
+    recipe = load_recipe("quickstart", overrides=["model.width=0.25", "runtime.device=cpu"])
+    model = build_model(recipe, classes=10, input_shape=(1, 8, 8))
+    folder = store.create("r", recipe=dump_recipe(recipe))
+    folder.write(folder.weights, to_bytes(model))
+    folder.finish(make_result("r", classes=tuple("0123456789"), input_shape=(1, 8, 8)))
+    return folder
+
+
+@pytest.fixture
+def image(tmp_path):
+    """A picture file."""
+    file = tmp_path / "grey.png"
+    Image.linear_gradient("L").save(file)
+    return file
+
+
+def test_the_table_and_the_json_say_what_was_written(run, image, tmp_path) -> None:
+    out = tmp_path / "out"
+    arguments = ["explain", "r", str(image), "--runs", str(run.path.parent), "--out", str(out), "--class", "3"]
+    shown = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert str(out / "grey-r.png") in shown.stdout
+    tree = json.loads(CliRunner().invoke(cli.app, [*arguments, "--json"], catch_exceptions=False).stdout)
+    (one,) = tree["images"]
+    assert (tree["run"], one["image"], one["file"]) == ("r", str(image), str(out / "grey-r.png"))
+    assert (one["target"], one["dense"]["run"], one["pruned"], one["correlation"]) == ("3", "r", None, None)
+    assert f"{100 * one['dense']['target_probability']:.2f} %" in shown.stdout
+    assert [path.name for path in out.iterdir()] == ["grey-r.png"]
+
+
+@pytest.mark.parametrize("library", ["captum", "matplotlib"])
+def test_a_missing_library_is_named_before_any_work(monkeypatch, run, tmp_path, library) -> None:
+    loaded = [name for name in sys.modules if name.startswith(("namprune.cam", "namprune.stages.explain", library))]
+    for name in loaded:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    arguments = ["explain", "r", "none.png", "--runs", str(run.path.parent), "--out", str(tmp_path / "out")]
+    with pytest.raises(UserError, match=f"{library} is not installed") as caught:
+        CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert not isinstance(caught.value, DataError)
+    assert caught.value.hint == "pip install 'namprune[explain]'"
+    assert not (tmp_path / "out").exists()
