@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from namprune.measure import interleaved_latency as interleaved_latency
     from namprune.models import build_model as build_model
     from namprune.pruning import PruningPlan as PruningPlan
+    from namprune.pruning import accuracy_drop as accuracy_drop
     from namprune.pruning import apply_plan as apply_plan
+    from namprune.pruning import file_size as file_size
+    from namprune.pruning import latency_target as latency_target
+    from namprune.pruning import params_share as params_share
     from namprune.pruning import prune_model as prune_model
     from namprune.pruning import recalibrate as recalibrate
     from namprune.recipe import Recipe as Recipe
@@ -40,6 +44,7 @@ _HOMES = {
     "Recipe": "namprune.recipe",
     "RunStore": "namprune.runs",
     "accuracy": "namprune.measure",
+    "accuracy_drop": "namprune.pruning",
     "apply_plan": "namprune.pruning",
     "build_data": "namprune.data",
     "build_model": "namprune.models",
@@ -47,10 +52,13 @@ _HOMES = {
     "complexity": "namprune.measure",
     "evaluate": "namprune.stages.evaluate",
     "explain": "namprune.stages.explain",
+    "file_size": "namprune.pruning",
     "fit": "namprune.training",
     "grad_cam": "namprune.cam",
     "interleaved_latency": "namprune.measure",
+    "latency_target": "namprune.pruning",
     "load_recipe": "namprune.recipe",
+    "params_share": "namprune.pruning",
     "prune": "namprune.stages.prune",
     "prune_model": "namprune.pruning",
     "recalibrate": "namprune.pruning",

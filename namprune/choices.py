@@ -37,9 +37,12 @@ ScheduleName = Literal["constant", "step", "cosine", "onecycle"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 FactorSet = Literal["nam", "bn", "all"]
-"""Scale factors that the L1 penalty acts on."""
+"""Scale factors that the penalty acts on."""
 
-CriterionName = Literal["nam", "bn", "l1", "l2", "random"]
+PenaltyForm = Literal["l1", "reweighted", "polarized"]
+"""How the penalty pushes: all factors alike, small ones harder, or small ones down and large ones up."""
+
+CriterionName = Literal["nam", "bn", "l1", "l2", "fpgm", "lamp", "taylor", "obd", "random"]
 """Channel importances in `namprune.pruning.IMPORTANCES`."""
 
 BottleneckRule = Literal["auto", "shrink", "keep"]
@@ -47,3 +50,6 @@ BottleneckRule = Literal["auto", "shrink", "keep"]
 
 Scope = Literal["global", "local"]
 """`global`: one ranking over all layers. `local`: the same share of every layer."""
+
+TargetName = Literal["target_macs", "target_params", "target_latency", "target_size", "max_drop"]
+"""What a cut can be asked to reach, in the place of a share of the channels."""

@@ -7,7 +7,9 @@ import typing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from namprune.choices import TargetName
 from namprune.errors import RunError
+from namprune.table import worded
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -112,13 +114,31 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a cut had to reach, and what it does: predicted exactly, or measured when it was planned."""
+
+    key: TargetName
+    asked: float
+    reached: float
+    unit: str
+    """As `table.worded` takes it."""
+
+    @property
+    def words(self) -> str:
+        """What was asked for: `0.4x parameters`, `5.00 ms`, `2.00 MB`, `0.5 points`."""
+        return worded(self.asked, self.unit)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cut:
     """What `prune` was asked for, what it did, and the proof."""
 
     ratio: float
-    """Share of the channels that was to go: asked for, or found for `target_macs`."""
+    """Share of the channels that was to go: asked for, or found for a target."""
     target_macs: float | None = None
     """Share of the MACs that was to stay."""
+    target: Target | None = None
+    """What else was to be reached."""
     criterion: str
     scope: str
     round_to: int
@@ -135,7 +155,9 @@ class Cut:
 
     @property
     def aim(self) -> str:
-        """What was asked for, in words: `0.5` of the channels removed, or `0.26x MACs` kept."""
+        """What was asked for, in words: `0.5` of the channels removed, `0.26x MACs` kept, or another target."""
+        if self.target is not None:
+            return self.target.words
         return f"{self.ratio:g}" if self.target_macs is None else f"{self.target_macs:g}x MACs"
 
 

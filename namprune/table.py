@@ -36,6 +36,11 @@ def quantity(value: float | None, unit: str = "") -> str:
     return f"{scaled:.{digits}f} {prefix}{unit}".rstrip()
 
 
+def worded(value: float, unit: str) -> str:
+    """`5.00 ms`, `2.00 MB`, `0.4x parameters`: an SI prefix for seconds and bytes, else `unit` stands behind."""
+    return quantity(value, unit) if unit in ("s", "B") else f"{value:.3g}{unit}"
+
+
 def percent(share: float | None, *, spread: float | None = None) -> str:
     """A share in [0, 1] in per cent, with its spread: `91.42 ± 0.13`."""
     if share is None:

@@ -1,12 +1,12 @@
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from namprune.attention import NAM
 from namprune.models import AttentionPlan
 from namprune.models.resnet import cifar_resnet
 from namprune.optim import build_optimizer
-from namprune.sparsity import build_penalty, gamma_spread, scale_factors, travel
+from namprune.sparsity import Penalty, build_penalty, gamma_spread, scale_factors, travel
 
 INPUT = (3, 8, 8)
 
@@ -123,3 +123,49 @@ def test_penalized_factors_are_not_decayed() -> None:
     for name, parameter in model.named_parameters():
         factor = 1.0 if id(parameter) in exempt else 1 - 0.1 * 0.5
         torch.testing.assert_close(parameter.detach(), factor * before[name])
+
+
+def _pushed(penalty: Penalty) -> list[Tensor]:
+    """What the penalty adds to gradients of zero."""
+    for gamma in penalty.gammas:
+        gamma.grad = torch.zeros_like(gamma)
+    penalty.add_gradient(1.0)
+    return [gamma.grad for gamma in penalty.gammas if gamma.grad is not None]
+
+
+def _uneven() -> nn.Module:
+    """Two layers with factors of both signs, some small."""
+    model = nn.Sequential(nn.BatchNorm2d(4), nn.BatchNorm2d(3))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([1.0, -0.5, 0.02, 0.0]))
+        model[1].weight.copy_(torch.tensor([0.3, -0.1, 0.2]))
+    return model
+
+
+def test_the_polarized_push_is_the_gradient_of_the_published_term() -> None:
+    model = _uneven()
+    pushed = _pushed(build_penalty(model, l1_gamma=2.0, l1_lambda=0.0, form="polarized"))
+    gammas = [layer.weight.detach().clone().requires_grad_() for layer in model]
+    magnitude = torch.cat(gammas).abs()
+    term = 1.2 * magnitude.sum() - (magnitude - magnitude.mean()).abs().sum()
+    term.backward()
+    for push, gamma in zip(pushed, gammas, strict=True):
+        torch.testing.assert_close(push, 2.0 * gamma.grad)
+
+
+def test_the_reweighted_push_falls_with_the_factor_and_is_as_strong_on_the_whole() -> None:
+    model = _uneven()
+    push, other = _pushed(build_penalty(model, l1_gamma=0.5, l1_lambda=0.0, form="reweighted"))
+    gamma = [1.0, 0.5, 0.02, 0.0]
+    weights = [1 / (value / (sum(gamma) / 4) + 0.1) for value in gamma]
+    signs = [1, -1, 1, 0]  # nothing pushes a factor that is at zero
+    mean = sum(weights) / 4
+    torch.testing.assert_close(push, torch.tensor([0.5 * s * w / mean for s, w in zip(signs, weights, strict=True)]))
+    assert other.abs().mean().item() == pytest.approx(0.5)
+
+
+def test_a_share_is_the_lowest_factors_of_all_layers_normalized() -> None:
+    # n(γ): 2.63 1.32 0.05 0 and 1.5 0.5 1, so the lowest four of seven are 0, 0.05, 0.5 and 1
+    push, other = _pushed(build_penalty(_uneven(), l1_gamma=1.0, l1_lambda=0.0, share=4 / 7))
+    assert push.tolist() == [0, 0, 1, 0]
+    assert other.tolist() == [0, -1, 1]

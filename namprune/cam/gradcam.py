@@ -13,7 +13,7 @@ FLAT = 1e-6
 
 
 def grad_cam(model: nn.Module, x: Tensor, *, target: int) -> Tensor:
-    """Where a network in eval mode finds the class `target`: (1, C, H, W) to (H, W) in [0, 1]; its mode is restored.
+    """Where a network in eval mode finds the class `target`: (1, C, H, W) to (H, W) in [0, 1].
 
     relu(sum_k a_k A_k), with A the feature map and a_k the mean over its pixels of d logit / d A_k; enlarged
     bilinearly to the picture and divided by its maximum. Zero everywhere where nothing speaks for the class.
@@ -21,11 +21,14 @@ def grad_cam(model: nn.Module, x: Tensor, *, target: int) -> Tensor:
     Raises:
         UserError: the network has no feature map of more than one pixel.
     """
-    training = model.training
+    modes = {module: module.training for module in model.modules()}
     model.eval()
-    attribute = LayerGradCam(model, _last_map(model, x)).attribute
-    coarse = attribute(x, target=target, relu_attributions=True)  # (1, 1, h, w)
-    model.train(training)
+    try:
+        attribute = LayerGradCam(model, _last_map(model, x)).attribute
+        coarse = attribute(x, target=target, relu_attributions=True)  # (1, 1, h, w)
+    finally:
+        for module, training in modes.items():
+            module.training = training
     fine: Tensor = LayerAttribution.interpolate(coarse, tuple(x.shape[2:]), interpolate_mode="bilinear")
     heat = fine.detach()[0, 0].float().cpu()  # (H, W)
     return heat / heat.max() if heat.max() > 0 else heat

@@ -20,9 +20,19 @@ def prune_command(
     target_macs: Annotated[
         float | None, typer.Option(help="Share of the MACs to keep, in (0, 1); in the place of --ratio.")
     ] = None,
+    target_params: Annotated[float | None, typer.Option(help="Share of the parameters to keep, in (0, 1).")] = None,
+    target_latency: Annotated[
+        str | None, typer.Option(help="Time of a forward pass, 5ms, or share of the dense one's, 0.6; measured here.")
+    ] = None,
+    target_size: Annotated[str | None, typer.Option(help="Size of the weights, such as 2MB or 800kB.")] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Points of validation accuracy that the cut may cost before fine-tuning.")
+    ] = None,
     criterion: Annotated[CriterionName | None, typer.Option(help="What ranks the channels.")] = None,
     scope: Annotated[Scope | None, typer.Option(help="One ranking over all layers, or one for each.")] = None,
-    round_to: Annotated[int | None, typer.Option(help="Keep multiples of this many channels.")] = None,
+    round_to: Annotated[
+        str | None, typer.Option(help="Keep multiples of this many channels; auto: what the device is fast at.")
+    ] = None,
     sets: Sets = None,
     data: DataRoot = None,
     device: Device = None,
@@ -39,6 +49,10 @@ def prune_command(
     options = {
         "--ratio": ratio,
         "--target-macs": target_macs,
+        "--target-params": target_params,
+        "--target-latency": target_latency,
+        "--target-size": target_size,
+        "--max-drop": max_drop,
         "--criterion": criterion,
         "--scope": scope,
         "--round-to": round_to,

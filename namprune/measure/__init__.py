@@ -3,5 +3,6 @@
 from namprune.measure.accuracy import accuracy
 from namprune.measure.complexity import attention_sizes, complexity, layer_macs
 from namprune.measure.latency import interleaved_latency
+from namprune.measure.latency_table import LatencyTable
 
-__all__ = ["accuracy", "attention_sizes", "complexity", "interleaved_latency", "layer_macs"]
+__all__ = ["LatencyTable", "accuracy", "attention_sizes", "complexity", "interleaved_latency", "layer_macs"]

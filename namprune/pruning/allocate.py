@@ -7,7 +7,7 @@ count asked for admits: never more than asked, never below the floor, ties in or
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -15,21 +15,30 @@ from namprune.choices import Scope
 
 
 def allocate(
-    scores: Sequence[Tensor], *, ratio: float, scope: Scope = "global", floor: float = 0.1, round_to: int = 1
+    scores: Sequence[Tensor],
+    *,
+    ratio: float,
+    scope: Scope = "global",
+    floor: float = 0.1,
+    round_to: int = 1,
+    held: Mapping[int, int] | None = None,
 ) -> list[Tensor]:
     """Indices to keep per group, ascending, given the (size,) scores of each group.
 
     `global` removes `round(ratio * all channels)` together, `local` `round(ratio * size)` of each group;
-    less where floor or divisor do not admit that much.
+    less where floor or divisor do not admit that much. `held` gives groups, by position, a least width of their own.
     """
     sizes = [len(score) for score in scores]
+    least = [least_width(size, floor=floor, round_to=round_to) for size in sizes]
+    for group, width in (held or {}).items():
+        least[group] = max(least[group], width)
     if scope == "local":
         removed = [
-            _remove([score], [size], _count(ratio, size), floor, round_to)[0]
-            for score, size in zip(scores, sizes, strict=True)
+            _remove([score], [width], _count(ratio, len(score)), round_to)[0]
+            for score, width in zip(scores, least, strict=True)
         ]
     else:
-        removed = _remove(scores, sizes, _count(ratio, sum(sizes)), floor, round_to)
+        removed = _remove(scores, least, _count(ratio, sum(sizes)), round_to)
     return [score.argsort(stable=True)[count:].sort().values for score, count in zip(scores, removed, strict=True)]
 
 
@@ -42,13 +51,10 @@ def _count(ratio: float, size: int) -> int:
     return int(ratio * size + 0.5)
 
 
-def _remove(scores: Sequence[Tensor], sizes: Sequence[int], wanted: int, floor: float, round_to: int) -> list[int]:
+def _remove(scores: Sequence[Tensor], least: Sequence[int], wanted: int, round_to: int) -> list[int]:
     """How many channels each group loses so that together they lose as many of `wanted` as possible."""
     removed = [0] * len(scores)
-    steps = [
-        _blocks(score, least_width(size, floor=floor, round_to=round_to), round_to)
-        for score, size in zip(scores, sizes, strict=True)
-    ]
+    steps = [_blocks(score, width, round_to) for score, width in zip(scores, least, strict=True)]
     # The scores of a group's blocks rise, so the cheapest block at hand is always some group's next one.
     offers = [(*blocks[0], group, 0) for group, blocks in enumerate(steps) if blocks]
     heapq.heapify(offers)

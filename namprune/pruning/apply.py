@@ -2,18 +2,21 @@
 
 import copy
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from namprune.attention import Attention
-from namprune.choices import BottleneckRule, CriterionName, Scope
+from namprune.choices import BottleneckRule, Scope
+from namprune.data.images import Batch
 from namprune.errors import ProofError, PruneError
 from namprune.pruning.bottleneck import BottleneckCut, located
 from namprune.pruning.graph import ChannelGraph, ChannelGroup
+from namprune.pruning.importance import Criterion
 from namprune.pruning.plan import GroupCut, PruningPlan, make_plan
 from namprune.pruning.ranking import Shape
+from namprune.pruning.target import Goal
 
 PROOF_TOLERANCE = 1e-9
 """Of the largest logit. Cut and proof are in float64, where rounding stays below 1e-11 in the deepest networks; a NAM
@@ -26,19 +29,21 @@ def prune_model(
     *,
     ratio: float | None = None,
     target_macs: float | None = None,
-    criterion: CriterionName = "nam",
+    target: Goal | None = None,
+    criterion: Criterion = "nam",
     scope: Scope = "global",
     floor: float = 0.1,
     round_to: int = 1,
     bottlenecks: BottleneckRule = "auto",
     seed: int = 0,
+    batches: Iterable[Batch] | None = None,
     pictures: Tensor | None = None,
 ) -> tuple[PruningPlan, float]:
     """Rank, remove and prove, in place. Returns the plan and the proof's relative difference.
 
-    One of `ratio` and `target_macs` says how much goes, as in `make_plan`. `pictures` (N, C, H, W) are those that the
-    proof compares logits on; noise if there are none. The parameters of the network are new objects afterwards: build
-    its optimizer after the cut.
+    One of `ratio`, `target_macs` and `target` says how much goes, and `criterion`, with `batches`, what goes, as in
+    `make_plan`. `pictures` (N, C, H, W) are those that the proof compares logits on; noise if there are none. The
+    parameters of the network are new objects afterwards: build its optimizer after the cut.
 
     Raises:
         PruneError: the network cannot be traced, nothing can be removed, or the target cannot be met.
@@ -50,12 +55,14 @@ def prune_model(
         input_shape,
         ratio=ratio,
         target_macs=target_macs,
+        target=target,
         criterion=criterion,
         scope=scope,
         floor=floor,
         round_to=round_to,
         bottlenecks=bottlenecks,
         seed=seed,
+        batches=batches,
     )
     if pictures is None:
         pictures = torch.randn(4, *input_shape, generator=torch.Generator().manual_seed(0))

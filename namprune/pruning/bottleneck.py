@@ -4,6 +4,7 @@ A hidden dimension of h units behind an attention that goes from C to C' channel
 them, those with the largest scores.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -68,6 +69,15 @@ def narrowed(cuts: Sequence[tuple[ChannelGroup, Tensor]]) -> dict[str, tuple[Att
             _, mask = stays.setdefault(member.name, (attention, mask))  # behind a concatenation it is in several groups
             mask[member.positions[goes[member.channels]]] = False
     return {name: (attention, mask.nonzero().flatten()) for name, (attention, mask) in stays.items() if not mask.all()}
+
+
+def narrowed_copy(attention: Attention, keep: Tensor, *, shrinks: bool) -> Attention:
+    """An attention, on the CPU, with only these channels; with `shrinks` its bottlenecks become as narrow."""
+    copied = copy.deepcopy(attention).cpu()
+    copied.prune(keep)
+    for bottleneck in copied.bottlenecks().values() if shrinks else ():
+        bottleneck.narrow(torch.arange(hidden_width(bottleneck.units, attention.channels, len(keep))))
+    return copied
 
 
 def hidden_width(units: int, channels: int, kept: int) -> int:

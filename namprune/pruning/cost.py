@@ -1,9 +1,8 @@
-"""What a cut leaves of the network's multiply-accumulates, without cutting the network.
+"""What a cut leaves of the network's multiply-accumulates and tensors, without cutting the network.
 
 Those of a convolution or linear layer go with its inputs times its outputs; an attention is asked when narrowed.
 """
 
-import copy
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,9 @@ from torch import Tensor, nn
 
 from namprune.attention import Attention
 from namprune.measure import attention_sizes, layer_macs
-from namprune.pruning.bottleneck import hidden_width, narrowed
+from namprune.pruning.bottleneck import narrowed, narrowed_copy
 from namprune.pruning.graph import ChannelGroup
+from namprune.pruning.size import Stored, Tensors, stored, stored_after
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,15 @@ class Cost:
     """Of one picture, by layer."""
     sizes: Mapping[str, tuple[int, int]]
     """Height and width of what each attention is given."""
+    tensors: Tensors
+    """Of the network's state."""
     shrinks: bool
     """Whether the bottlenecks of attentions shrink with their channels."""
 
     @classmethod
     def of(cls, model: nn.Module, input_shape: tuple[int, int, int], *, shrinks: bool) -> "Cost":
         """Count a network."""
-        return cls(layer_macs(model, input_shape), attention_sizes(model, input_shape), shrinks)
+        return cls(layer_macs(model, input_shape), attention_sizes(model, input_shape), stored(model), shrinks)
 
     @property
     def total(self) -> int:
@@ -58,13 +60,13 @@ class Cost:
         now = {name: self._attention(name, *cut) for name, cut in narrowed(cuts).items()}
         return math.floor(sum(now.get(name, macs * shares[name]) for name, macs in self.macs.items()))
 
+    def tensors_after(self, cuts: Sequence[tuple[ChannelGroup, Tensor]]) -> dict[str, Stored]:
+        """The tensors with only the given channels kept."""
+        return stored_after(self.tensors, cuts, shrinks=self.shrinks)
+
     def _attention(self, name: str, module: Attention, keep: Tensor) -> int:
         """MACs of an attention that keeps these channels."""
-        copied = copy.deepcopy(module).cpu()
-        copied.prune(keep)
-        if self.shrinks:
-            for bottleneck in copied.bottlenecks().values():
-                bottleneck.narrow(torch.arange(hidden_width(bottleneck.units, module.channels, len(keep))))
+        copied = narrowed_copy(module, keep, shrinks=self.shrinks)
         return copied.macs(torch.empty(1, len(keep), *self.sizes[name], device="meta"))
 
 

@@ -63,6 +63,14 @@ class ChannelGroup:
         """Attention modules on the channels."""
         return tuple(m for m in self.members if isinstance(m.module, Attention))
 
+    def per_channel(self, member: Member, values: Tensor, *, reduce: Literal["amax", "sum"] = "amax") -> Tensor:
+        """Values along a member's side as those of the group's channels, (size,), on the CPU.
+
+        Where a channel has several positions, the largest of their values (of zero or more), or the sum.
+        """
+        picked = values.cpu()[member.positions]
+        return torch.zeros(self.size).scatter_reduce(0, member.channels, picked.float(), reduce, include_self=True)
+
 
 class ChannelGraph:
     """The channel groups of one network, and the knife.
@@ -89,6 +97,11 @@ class ChannelGraph:
         self._graph.get_pruning_group(module, cut, sorted(set(drop))).prune(record_history=False)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name not in frozen)
+
+    def norm_behind(self, layer: str) -> _BatchNorm | None:
+        """The BatchNorm that is all that takes a layer's output."""
+        behind = [node.module for node in self._graph.module2node[self.model.get_submodule(layer)].outputs]
+        return behind[0] if len(behind) == 1 and isinstance(behind[0], _BatchNorm) else None
 
     def _collect(self) -> tuple[tuple[ChannelGroup, ...], dict[str, str]]:
         groups: list[ChannelGroup] = []

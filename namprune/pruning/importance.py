@@ -1,79 +1,26 @@
-"""How much a channel matters: each criterion maps a group to one score per channel, higher = keep.
+"""How much a channel matters: each criterion maps a group to one score per channel, higher = keep."""
 
-The scale-factor criteria take, with n(v) = |v| / mean|v| per layer (C times the |v| / Σ|v| of NAM, so that layers
-of different width can be ranked together),
-
-    bn(c)  = max over the group's BatchNorms b of n(γ_b)(c)
-    nam(c) = max over the group's BatchNorms b of n(γ_b)(c) * m(γ_nam of the attention that b feeds)(c)
-
-The maximum, because a channel of a residual stream is needed as soon as one block needs it. Zero means another thing
-in the two: a channel with γ_b = 0 is a constant, a gate with γ_nam = 0 is 0.5. So where a whole BatchNorm is at zero
-its channels rank low, and where a whole NAM is at zero it says nothing: m(v) = (|v| + FLAT) / (mean|v| + FLAT) is
-n(v) for live factors and goes to 1 for dead ones. NAM dies easily: the task's gradient on its factors is about 1/C
-of that on a BatchNorm's, so one and the same penalty takes them all to zero.
-"""
-
-import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from namprune.attention import NAM
 from namprune.choices import CriterionName
-from namprune.pruning.graph import ChannelGroup, Member
-from namprune.sparsity import NEAR_ZERO
+from namprune.data.images import Batch
+from namprune.errors import PruneError
+from namprune.pruning.factors import bn_importance, nam_importance
+from namprune.pruning.filters import fpgm_importance, lamp_importance, norm_importance
+from namprune.pruning.gradients import FROM_GRADIENTS, mean_over_batches
+from namprune.pruning.graph import ChannelGraph, ChannelGroup
 
 Importance: TypeAlias = Callable[[ChannelGroup], Tensor | None]
 """Group -> (size,) scores; None where the criterion finds nothing to judge by, and the group stays."""
 
-FLAT = 0.01
-"""A layer whose mean |γ| is below this (factors start at 1) is dead; its noise must not be blown up to mean 1."""
-
-
-def normalized(values: Tensor) -> Tensor:
-    """n(v) = |v| / mean|v|, with the mean at least `FLAT`. (C,) -> (C,)."""
-    magnitude = values.detach().abs().float()
-    return magnitude / magnitude.mean().clamp_min(FLAT)
-
-
-def gate_share(values: Tensor) -> Tensor:
-    """m(v) = (|v| + FLAT) / (mean|v| + FLAT): what NAM's factors say, or 1 where they are all dead. (C,) -> (C,)."""
-    magnitude = values.detach().abs().float() + FLAT
-    return magnitude / magnitude.mean()
-
-
-def nam_importance(group: ChannelGroup) -> Tensor | None:
-    """NAM's factors times those of the BatchNorm before them; the latter alone where there is no NAM."""
-    gates = {member.fed_by: member for member in group.attentions}
-    blocks = []
-    for norm in group.norms:
-        score = _over_channels(norm, normalized(_gamma(norm)), group.size)
-        gate = gates.get(norm.name)
-        if gate is not None and isinstance(gate.module, NAM) and gate.module.channel is not None:
-            score = score * _over_channels(gate, gate_share(gate.module.channel.gamma), group.size)
-        blocks.append(score)
-    return torch.stack(blocks).amax(0) if blocks else None
-
-
-def bn_importance(group: ChannelGroup) -> Tensor | None:
-    """Plain BatchNorm factors, as Network Slimming (https://arxiv.org/abs/1708.06519), per layer normalized."""
-    blocks = [_over_channels(norm, normalized(_gamma(norm)), group.size) for norm in group.norms]
-    return torch.stack(blocks).amax(0) if blocks else None
-
-
-def norm_importance(group: ChannelGroup, *, p: int) -> Tensor:
-    """Mean over the group's layers of the per-layer normalized L_p norm of each channel's filter."""
-    scores = []
-    for maker in group.makers:
-        weight = maker.module.weight
-        assert isinstance(weight, Tensor)  # noqa: S101 - makers are convolutions and linear layers
-        norms = weight.detach().float().flatten(1).norm(p=p, dim=1)
-        scores.append(_over_channels(maker, norms / norms.mean().clamp_min(torch.finfo(norms.dtype).tiny), group.size))
-    return torch.stack(scores).mean(0)
+Criterion: TypeAlias = CriterionName | Importance
+"""One of ours by its name, or one of the user's own."""
 
 
 def random_importance(group: ChannelGroup, *, seed: int) -> Tensor:
@@ -88,38 +35,62 @@ IMPORTANCES: dict[str, Callable[..., Tensor | None]] = {
     "bn": bn_importance,
     "l1": partial(norm_importance, p=1),
     "l2": partial(norm_importance, p=2),
+    "fpgm": fpgm_importance,
+    "lamp": lamp_importance,
+    **FROM_GRADIENTS,
     "random": random_importance,
 }
+"""Each takes the group; `random` a seed, too, and those in `FROM_GRADIENTS` the products of a batch."""
 
 
-def build_importance(name: CriterionName, *, seed: int = 0) -> Importance:
-    """The criterion of that name; the seed is for `random`."""
-    criterion = IMPORTANCES[name]
-    return partial(criterion, seed=seed) if name == "random" else criterion
+def needs_batches(criterion: Criterion) -> bool:
+    """Whether the criterion looks at pictures."""
+    return isinstance(criterion, str) and criterion in FROM_GRADIENTS
 
 
-def near_zero(groups: Sequence[ChannelGroup]) -> list[Tensor]:
-    """Per group, (size,) booleans: every BatchNorm factor of the channel is below 1 % of the network's largest.
+def criterion_name(criterion: Criterion) -> str:
+    """What a plan calls the criterion: a function of the user's own by its `__name__`."""
+    return criterion if isinstance(criterion, str) else getattr(criterion, "__name__", type(criterion).__name__)
 
-    What can go almost for free: where they are far fewer than are to go, sparsity training was too weak.
+
+def score_groups(
+    graph: ChannelGraph, criterion: Criterion, *, batches: Iterable[Batch] | None = None, seed: int = 0
+) -> list[Tensor | None]:
+    """The scores of every group of a network; `seed` is for `random`, `batches` for what `needs_batches`.
+
+    Raises:
+        ValueError: the criterion needs batches and there are none, or does not give one score per channel.
+        PruneError: a score is not a number.
     """
-    gammas = {norm.name: _gamma(norm).detach().abs() for group in groups for norm in group.norms}
-    threshold = NEAR_ZERO * max((float(gamma.max()) for gamma in gammas.values()), default=0.0)
-    dead = []
-    for group in groups:
-        magnitudes = [_over_channels(norm, gammas[norm.name], group.size) for norm in group.norms]
-        largest = torch.stack(magnitudes).amax(0) if magnitudes else torch.full((group.size,), math.inf)
-        dead.append(largest <= threshold)
-    return dead
+    if not needs_batches(criterion):
+        importance = build_importance(criterion, seed=seed)
+        scores = [importance(group) for group in graph.groups]
+    elif batches is None:
+        raise ValueError(f"criterion {criterion} needs batches")
+    else:
+        of_a_batch = FROM_GRADIENTS[criterion_name(criterion)]
+        scores = [*mean_over_batches(graph.model, graph.groups, of_a_batch, batches)]
+    name = criterion_name(criterion)
+    return [_checked(score, group, name) for group, score in zip(graph.groups, scores, strict=True)]
 
 
-def _gamma(norm: Member) -> Tensor:
-    weight = norm.module.weight
-    assert isinstance(weight, nn.Parameter)  # noqa: S101 - `norms` are affine
-    return weight
+def build_importance(criterion: Criterion, *, seed: int = 0) -> Importance:
+    """The criterion as a function of a group alone; the seed is for `random`."""
+    if not isinstance(criterion, str):
+        return criterion
+    importance = IMPORTANCES[criterion]
+    return partial(importance, seed=seed) if criterion == "random" else importance
 
 
-def _over_channels(member: Member, values: Tensor, size: int) -> Tensor:
-    """Values along the member's side as values of the group's channels: the largest where there are several."""
-    picked = values.cpu()[member.positions]
-    return torch.zeros(size).scatter_reduce(0, member.channels, picked.float(), "amax", include_self=True)
+def _checked(score: Tensor | None, group: ChannelGroup, name: str) -> Tensor | None:
+    """On the CPU, where channels are counted."""
+    if score is None:
+        return None
+    if score.shape != (group.size,):
+        raise ValueError(f"criterion {name} gives scores of shape {tuple(score.shape)} for {group.size} channels")
+    if score.isnan().any():
+        raise PruneError(
+            f"prune.criterion: {name} gives scores for {group.root} that are not numbers",
+            hint="look for parameters of the network that are not finite",
+        )
+    return score.detach().cpu()

@@ -1,19 +1,23 @@
 """A removal as data: which channels of which layers stay, why, and what it saves. Inspect, save, replay."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
-from namprune.choices import BottleneckRule, CriterionName, Scope
+from namprune.choices import BottleneckRule, Scope
+from namprune.data.images import Batch
 from namprune.errors import PruneError
 from namprune.pruning.allocate import least_width
 from namprune.pruning.bottleneck import BottleneckCut, chained
 from namprune.pruning.cost import Cost
+from namprune.pruning.factors import near_zero
 from namprune.pruning.graph import ChannelGraph, ChannelGroup
-from namprune.pruning.importance import near_zero
+from namprune.pruning.importance import Criterion, criterion_name
 from namprune.pruning.ranking import Ranking, Shape
-from namprune.result import record_from_json, to_json
+from namprune.pruning.target import Goal, macs_share
+from namprune.result import Target, record_from_json, to_json
 from namprune.table import Table, quantity
 
 
@@ -40,10 +44,13 @@ class PruningPlan:
     """One removal from one network."""
 
     ratio: float
-    """Share of the channels that was to go: asked for, or found for `target_macs`."""
+    """Share of the channels that was to go: asked for, or found for a target."""
     target_macs: float | None = None
     """Share of the MACs that was to stay."""
-    criterion: CriterionName
+    target: Target | None = None
+    """What else was to be reached, and what is."""
+    criterion: str
+    """Its name; of a function of the user's own, that one's."""
     scope: Scope
     floor: float
     round_to: int
@@ -105,38 +112,34 @@ def make_plan(
     *,
     ratio: float | None = None,
     target_macs: float | None = None,
-    criterion: CriterionName = "nam",
+    target: Goal | None = None,
+    criterion: Criterion = "nam",
     scope: Scope = "global",
     floor: float = 0.1,
     round_to: int = 1,
     bottlenecks: BottleneckRule = "auto",
     seed: int = 0,
+    batches: Iterable[Batch] | None = None,
 ) -> PruningPlan:
     """Rank the channels of every group and decide which stay. The network is not touched.
 
-    How much goes is said by one of `ratio`, the share of the channels to remove, and `target_macs`, the share of the
-    multiply-accumulates to keep, which is met to 2 %.
+    How much goes is said by one of `ratio`, the share of the channels to remove, `target_macs`, the share of the
+    multiply-accumulates to keep, which is met to 2 %, and `target`, any other goal.
+
+    A criterion is one of `IMPORTANCES` or a function from a group to its scores. Those that look at pictures take
+    all of `batches`.
 
     Raises:
         PruneError: nothing can be removed under these conditions, or the target cannot be met.
-        ValueError: not one of `ratio` and `target_macs`.
+        ValueError: not one of `ratio`, `target_macs` and `target`, or no batches where the criterion needs them.
     """
-    if (ratio is None) == (target_macs is None):
-        raise ValueError("give one of ratio and target_macs")
-    ranking = Ranking.of(graph, input_shape, criterion=criterion, bottlenecks=bottlenecks, seed=seed)
-    if ratio is None:
-        assert target_macs is not None  # noqa: S101 - one of them
-        ratio = ranking.ratio_for_macs(target_macs, scope=scope, floor=floor, round_to=round_to)
-    kept = ranking.kept(ratio, scope=scope, floor=floor, round_to=round_to)
+    aim = _only(ratio, None if target_macs is None else macs_share(target_macs), target)
+    ranking = Ranking.of(graph, input_shape, criterion=criterion, bottlenecks=bottlenecks, seed=seed, batches=batches)
+    ratio, kept, value = ranking.choose(aim, scope=scope, floor=floor, round_to=round_to)
     dead = {group.root: mask for group, mask in zip(graph.groups, near_zero(graph.groups), strict=True)}
+    note = partial(_note, scope=scope, floor=floor, round_to=round_to)
     cuts = tuple(
-        _group_cut(
-            group,
-            score,
-            keep,
-            cost=ranking.cost,
-            note=_note(group.size, len(keep), scope=scope, floor=floor, round_to=round_to),
-        )
+        _group_cut(group, score, keep, cost=ranking.cost, note=note(group.size, len(keep)))
         for (group, score), keep in zip(ranking.scored, kept, strict=True)
     )
     if all(len(cut.kept) == cut.before for cut in cuts):
@@ -144,21 +147,30 @@ def make_plan(
             f"prune.ratio: {ratio:g} removes no channel with floor {floor:g} and round_to {round_to}",
             hint="raise the ratio or lower round_to",
         )
+    name = criterion_name(criterion)
     return PruningPlan(
         ratio=ratio,
         target_macs=target_macs,
-        criterion=criterion,
+        target=None if target is None else target.record(value),
+        criterion=name,
         scope=scope,
         floor=floor,
         round_to=round_to,
         groups=cuts,
         bottlenecks=ranking.shrunk(kept),
-        skipped=graph.skipped | {group.root: f"{criterion} has nothing to judge it by" for group in ranking.unscored},
+        skipped=graph.skipped | {group.root: f"{name} has nothing to judge it by" for group in ranking.unscored},
         near_zero=sum(int(mask.sum()) for mask in dead.values()) / sum(map(len, dead.values())),
         near_zero_removed=_removed_share(cuts, dead),
         macs_before=ranking.cost.total,
         macs_after=ranking.macs_after(kept),
     )
+
+
+def _only(*aims: float | Goal | None) -> float | Goal:
+    given = [aim for aim in aims if aim is not None]
+    if len(given) != 1:
+        raise ValueError("give one of ratio, target_macs and target")
+    return given[0]
 
 
 def _group_cut(group: ChannelGroup, score: Tensor, keep: Tensor, *, cost: Cost, note: str) -> GroupCut:

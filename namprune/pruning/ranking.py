@@ -1,25 +1,23 @@
 """The channels of a network, scored once by one criterion; how many go is then a matter of counting."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
-from namprune.choices import BottleneckRule, CriterionName, Scope
-from namprune.errors import PruneError
+from namprune.choices import BottleneckRule, Scope
+from namprune.data.images import Batch
 from namprune.pruning.allocate import allocate
 from namprune.pruning.bottleneck import BottleneckCut, shrinks, shrunk
 from namprune.pruning.cost import Cost
 from namprune.pruning.graph import ChannelGraph, ChannelGroup
-from namprune.pruning.importance import build_importance
+from namprune.pruning.importance import Criterion, score_groups
+from namprune.pruning.target import Goal, bracket, missed, reached
 
 Shape: TypeAlias = tuple[int, int, int]
 """Channels, height, width."""
-
-TARGET_TOLERANCE = 0.02
-"""How far from the MACs asked for a cut may end, as a share of them."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +35,26 @@ class Ranking:
         graph: ChannelGraph,
         input_shape: Shape,
         *,
-        criterion: CriterionName = "nam",
+        criterion: Criterion = "nam",
         bottlenecks: BottleneckRule = "auto",
         seed: int = 0,
+        batches: Iterable[Batch] | None = None,
     ) -> "Ranking":
-        """Score every group; the network is not touched."""
-        importance = build_importance(criterion, seed=seed)
-        pairs = [(group, importance(group)) for group in graph.groups]
+        """Score every group, as `score_groups` does; the network is not touched."""
+        scores = score_groups(graph, criterion, batches=batches, seed=seed)
+        pairs = list(zip(graph.groups, scores, strict=True))
         return cls(
             scored=tuple((group, score) for group, score in pairs if score is not None),
             unscored=tuple(group for group, score in pairs if score is None),
             cost=Cost.of(graph.model, input_shape, shrinks=shrinks(graph.model, bottlenecks)),
         )
 
-    def kept(self, ratio: float, *, scope: Scope, floor: float, round_to: int) -> list[Tensor]:
-        """Indices that stay of each scored group, ascending."""
+    def kept(
+        self, ratio: float, *, scope: Scope, floor: float, round_to: int, held: Mapping[int, int] | None = None
+    ) -> list[Tensor]:
+        """Indices that stay of each scored group, ascending; `held` are least widths of some of them, by position."""
         scores = [score for _, score in self.scored]
-        return allocate(scores, ratio=ratio, scope=scope, floor=floor, round_to=round_to)
+        return allocate(scores, ratio=ratio, scope=scope, floor=floor, round_to=round_to, held=held)
 
     def macs_after(self, kept: Sequence[Tensor]) -> int:
         """Multiply-accumulates of one picture with only these channels."""
@@ -63,39 +64,47 @@ class Ranking:
         """The bottlenecks that get narrower with only these channels."""
         return shrunk(self._cuts(kept)) if self.cost.shrinks else ()
 
-    def ratio_for_macs(self, share: float, *, scope: Scope, floor: float, round_to: int) -> float:
-        """The share of the channels to remove so that about `share` of the MACs stay, by bisection.
+    def choose(self, aim: float | Goal, *, scope: Scope, floor: float, round_to: int) -> "Choice":
+        """What stays when a share of the channels goes, or as much as reaches a goal, which is found by bisection.
+
+        Where one channel more is a step over the goal, because many layers carry it, its group is held at its width
+        and cheaper ones go in its place.
 
         Raises:
-            PruneError: no cut comes within 2 % of that; says how far one can go, or what is nearest.
+            PruneError: no cut reaches it; says how far one can go, or what is nearest.
         """
-        macs = partial(self._macs_share, scope=scope, floor=floor, round_to=round_to)
-        most, least = (0.0, 1.0), (1.0, macs(1.0))  # (ratio, share of the MACs that stays)
-        resolution = 0.5 / sum(group.size for group, _ in self.scored)
-        while least[0] - most[0] > resolution:
-            middle = (most[0] + least[0]) / 2
-            if (now := macs(middle)) > share:
-                most = (middle, now)
-            else:
-                least = (middle, now)
-        nearest = min(most, least, key=lambda end: abs(end[1] - share))
-        if abs(nearest[1] - share) <= TARGET_TOLERANCE * share:
-            return nearest[0]
-        limits = f"floor {floor:g} and round_to {round_to}"
-        if least[1] > share:
-            raise PruneError(
-                f"prune.target_macs: {share:g} of the MACs cannot be reached, {limits} leave {least[1]:.3g} of them",
-                hint="lower prune.floor or prune.round_to, or raise the target",
-            )
-        raise PruneError(
-            f"prune.target_macs: {limits} admit no cut near {share:g} of the MACs, but {most[1]:.3g} and "
-            f"{least[1]:.3g}",
-            hint="lower prune.round_to, or take one of these",
-        )
+        held: dict[int, int] = {}
+        keep = partial(self.kept, scope=scope, floor=floor, round_to=round_to, held=held)
+        if not isinstance(aim, Goal):
+            return Choice(aim, keep(aim), 1 - aim)
+        channel = 1 / max(1, sum(group.size for group, _ in self.scored))
+
+        def left(ratio: float) -> float:
+            return aim.measure(self.cost, self._cuts(keep(ratio)))
+
+        first = around = bracket(aim, left, channel=channel)
+        while not (found := reached(aim, around)):
+            step = next(_steps(keep(around.less.ratio), keep(around.more.ratio)), None)
+            if step is None or aim.resolution or not aim.admits(around.less.value) or aim.admits(around.more.value):
+                raise missed(aim, first, limits=f"floor {floor:g} and round_to {round_to}")
+            held.update([step])
+            around = bracket(aim, left, channel=channel)
+        return Choice(found.ratio, keep(found.ratio), found.value)
 
     def _cuts(self, kept: Sequence[Tensor]) -> list[tuple[ChannelGroup, Tensor]]:
         return [(group, keep) for (group, _), keep in zip(self.scored, kept, strict=True)]
 
-    def _macs_share(self, ratio: float, *, scope: Scope, floor: float, round_to: int) -> float:
-        kept = self.kept(ratio, scope=scope, floor=floor, round_to=round_to)
-        return self.macs_after(kept) / self.cost.total
+
+class Choice(NamedTuple):
+    """A share of the channels to remove, the indices that stay of each scored group, and what is left of the goal."""
+
+    ratio: float
+    kept: list[Tensor]
+    value: float
+
+
+def _steps(before: Sequence[Tensor], after: Sequence[Tensor]) -> Iterator[tuple[int, int]]:
+    """Positions of the groups that are narrower after than before, with their width before."""
+    for position, (wide, narrow) in enumerate(zip(before, after, strict=True)):
+        if len(narrow) < len(wide):
+            yield position, len(wide)

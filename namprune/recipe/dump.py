@@ -44,7 +44,8 @@ def recipe_digest(recipe: Recipe, *, kind: Literal["train", "prune"]) -> str:
         "runtime": {"device", "channels_last", "compile"},
     }
     later: dict[str, bool | set[str]] = {"prune": True, "finetune": True} if kind == "train" else {}
-    tree = recipe.model_dump(mode="json", exclude=repeated | later)
+    # What is not set is left out, so that a new optional key leaves the digests of older runs as they are.
+    tree = recipe.model_dump(mode="json", exclude=repeated | later, exclude_none=True)
     canonical = json.dumps(tree, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -1,7 +1,7 @@
 """What a recipe says: frozen pydantic models, one per section, each key with its meaning and its range."""
 
 import math
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -12,13 +12,16 @@ from namprune.choices import (
     FactorSet,
     ModelName,
     OptimizerName,
+    PenaltyForm,
     Precision,
     ScheduleName,
     Scope,
     Stem,
+    TargetName,
 )
 from namprune.recipe.attention import AttentionSection, NAMSection, NoAttention
 from namprune.recipe.section import NonNegative, Positive, Section
+from namprune.recipe.units import LatencyTarget, RoundTo, SizeTarget
 
 
 class ModelSection(Section):
@@ -59,7 +62,7 @@ class DataSection(Section):
         return self
 
 
-class FinetuneSection(Section):
+class FitSection(Section):
     """How a network is trained for a number of epochs."""
 
     epochs: Annotated[int, Field(ge=0, le=10_000, json_schema_extra=lambda schema: schema.pop("default"))] = 0
@@ -99,15 +102,31 @@ class FinetuneSection(Section):
         return self
 
 
-class TrainSection(FinetuneSection):
+class TrainSection(FitSection):
     """How the dense network is trained."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     """Passes over the training pictures."""
 
 
+class DistillSection(Section):
+    """Knowledge distillation: the network before the cut teaches what is left of it."""
+
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the loss that compares the logits with the teacher's; the rest is the cross-entropy."""
+    temperature: Annotated[float, Field(ge=0.1, le=100)] = 4.0
+    """Divides the logits of both before they are compared: a higher one shows more of the unlikely classes."""
+
+
+class FinetuneSection(FitSection):
+    """How the pruned network is trained."""
+
+    distill: DistillSection | None = None
+    """What the network before the cut teaches; null = nothing."""
+
+
 class SparsitySection(Section):
-    """L1 penalty on the scale factors while the dense network trains."""
+    """Penalty on the scale factors while the dense network trains."""
 
     l1_gamma: NonNegative = 0.0
     """Strength on the channel factors γ."""
@@ -115,11 +134,15 @@ class SparsitySection(Section):
     """Strength on the pixel factors λ of spatial NAM."""
     on: FactorSet = "all"
     """Which γ are penalized: those of NAM, those of plain BN, or all."""
+    form: PenaltyForm = "l1"
+    """How γ is pushed: all alike, small ones harder (`reweighted`), or small down and large up (`polarized`)."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Only this share of the γ is penalized, the lowest of their layers: what is meant to be cut."""
     warmup: NonNegative = 0.0
     """Epochs over which the strength rises linearly from zero."""
 
 
-AIMS = ("ratio", "target_macs")
+AIMS = ("ratio", *get_args(TargetName))
 """The keys of `prune` that say how much goes: exactly one of them is set."""
 
 
@@ -129,17 +152,34 @@ class PruneSection(Section):
     ratio: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the channels to remove; 0.3 where nothing else says how much."""
     target_macs: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Share of the multiply-accumulates to keep, met to 2 %; in the place of `ratio`."""
+    """Share of the multiply-accumulates to keep, met to 2 %; in the place of `ratio`, as are those that follow."""
+    target_params: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the parameters to keep, met to 2 %."""
+    target_latency: LatencyTarget | None = None
+    """Time of a forward pass in float32, such as `5ms`, or share of the dense network's, such as `0.6`: measured on
+    this device at `latency_batch` and met to 5 %."""
+    target_size: SizeTarget | None = None
+    """Size of the file of weights, such as `2MB`, `800kB` or `1.5MiB`, met to 2 %."""
+    max_drop: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Points of validation accuracy that the cut may cost, recalibrated and not fine-tuned: the largest that holds."""
+    latency_batch: Annotated[int, Field(ge=1, le=65_536)] = 64
+    """Pictures per forward pass of `target_latency`."""
     criterion: CriterionName = "nam"
+    score_batches: Annotated[int, Field(ge=1, le=10_000)] = 16
+    """Training batches that `taylor` and `obd` take their gradients from, one epoch at most."""
     scope: Scope = "global"
     """`global`: one ranking over all layers; `local`: the same share of each."""
     floor: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of its channels that every layer keeps at least."""
-    round_to: Annotated[int, Field(ge=1, le=256)] = 1
-    """Widths that change become multiples of this, rounded up."""
+    round_to: RoundTo = 1
+    """Widths that change become multiples of this, rounded up; `auto` is what the device is fast at: 16 on a CPU, 8 on
+    CUDA."""
     bottlenecks: BottleneckRule = "auto"
     """Hidden layers of SE, CBAM and BAM: `shrink` with their channels (at least 4 wide), `keep`, or `auto`: shrink
     where more than 5 % of the network's parameters are around them."""
+    compensate: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Training batches that measure what the removed channels delivered on average, which biases and BN statistics
+    then take up; 0 = none. Recalibration overwrites it but for biases."""
     recalibrate: Annotated[int, Field(ge=0, le=10_000)] = 32
     """Training batches that re-estimate the BN statistics after removal; 0 = none."""
 
@@ -158,8 +198,12 @@ class PruneSection(Section):
 
     @property
     def tag(self) -> str:
-        """How much goes, as part of a run's name: `p30` of the channels removed, `m50` of the MACs kept."""
-        return f"p{100 * self.ratio:g}" if self.ratio is not None else f"m{100 * (self.target_macs or 0):g}"
+        """How much goes, as part of a run's name: `p30` of the channels removed, `m50` of the MACs kept, and so on."""
+        shares = {"p": self.ratio, "m": self.target_macs, "params": self.target_params}
+        texts = {"latency": self.target_latency, "size": self.target_size, "drop": self.max_drop}
+        named = [f"{word}{100 * share:g}" for word, share in shares.items() if share is not None]
+        named += [f"{word}{value}".replace(" ", "") for word, value in texts.items() if value is not None]
+        return named[0]
 
 
 class RuntimeSection(Section):

@@ -20,12 +20,14 @@ def with_attention(recipe: Recipe, name: str) -> Recipe:
     return Recipe.model_validate(tree)
 
 
-def from_scratch(recipe: Recipe) -> Recipe:
+def from_scratch(recipe: Recipe, *, earlier: int = 0) -> Recipe:
     """What gives the pruned shape the same budget: the epochs of training and fine-tuning in one training.
+
+    `earlier` are those of fine-tuning after cuts before the last.
 
     Without a penalty, which serves only to rank what is to go.
     """
-    epochs = recipe.train.epochs + recipe.finetune.epochs
+    epochs = recipe.train.epochs + earlier + recipe.finetune.epochs
     return recipe.model_copy(
         update={
             "train": recipe.train.model_copy(update={"epochs": epochs}),

@@ -130,7 +130,7 @@ def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
         attention=first.attention,
         kind=_ROW_KINDS[first.kind],
         cuts=_cuts(first, known),
-        ratio=first.cut.ratio if first.cut and first.cut.target_macs is None else None,
+        ratio=first.cut.ratio if first.cut and first.cut.target_macs is None and first.cut.target is None else None,
         target_macs=first.cut.target_macs if first.cut else None,
         criterion=first.cut.criterion if first.cut else None,
         scope=first.cut.scope if first.cut else None,

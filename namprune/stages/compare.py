@@ -103,7 +103,7 @@ def _check_name(cell: Cell, store: RunStore, *, data_digest: str) -> None:
     folder = RunFolder(store.root / cell.name)
     if folder.result_file.is_file() and not _is_of(cell, folder.result(), data_digest):
         raise RunError(
-            f"run {cell.name!r} in {store.root} was made of another recipe or other pictures",
+            f"run {cell.name!r} in {store.root} was made of another recipe or other pictures, or by another version",
             hint="keep this comparison in a folder of its own with --runs",
         )
 

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from itertools import product
 
 from namprune.choices import CriterionName
+from namprune.device import pick_device
 from namprune.errors import UserError
 from namprune.models import build_model
 from namprune.pruning import ChannelGraph, Ranking
 from namprune.recipe import Recipe, recipe_digest
-from namprune.recipe.schema import PruneSection
+from namprune.recipe.schema import AIMS, PruneSection
 from namprune.recipe.variant import from_scratch, with_attention
 from namprune.result import Kind
+from namprune.stages.goal import multiple
 
 MAX_SEED = 2**31 - 1
 """The largest seed of a recipe."""
@@ -48,8 +50,9 @@ def cuts(
     criteria: Sequence[CriterionName] = (),
 ) -> tuple[PruneSection, ...]:
     """A recipe's cut in all the given sizes by all the given criteria; what is not given stays as it is."""
-    aims = [{"ratio": ratio, "target_macs": None} for ratio in ratios]
-    aims += [{"ratio": None, "target_macs": share} for share in target_macs]
+    none = dict.fromkeys(AIMS)
+    aims: list[dict[str, float | None]] = [none | {"ratio": ratio} for ratio in ratios]
+    aims += [none | {"target_macs": share} for share in target_macs]
     pairs = product(aims or [{}], criteria or [section.criterion])
     return tuple(section.model_copy(update={**aim, "criterion": criterion}) for aim, criterion in pairs)
 
@@ -93,8 +96,11 @@ def at_equal_macs(
 ) -> tuple[PruneSection, ...]:
     """The cuts with shares of the MACs in the place of ratios of the channels.
 
-    A ratio becomes what the recipe's network keeps of its MACs when every layer loses that ratio, in whole percent:
-    it depends on the architecture alone, so all attentions, criteria and seeds can be brought to the same.
+    A ratio becomes what the recipe's network keeps of its MACs when every layer loses that ratio, to two digits: it
+    depends on the architecture alone, so all attentions, criteria and seeds can be brought to the same.
+
+    Raises:
+        UserError: a ratio leaves so many MACs that 2 % more or less would be all of them.
     """
     model = build_model(recipe, classes=classes, input_shape=input_shape)
     ranking = Ranking.of(ChannelGraph(model, input_shape), input_shape, criterion="l1")
@@ -102,8 +108,18 @@ def at_equal_macs(
     for cut in cuts:
         share = cut.target_macs
         if cut.ratio is not None:
-            kept = ranking.kept(cut.ratio, scope="local", floor=cut.floor, round_to=cut.round_to)
-            share = max(0.01, round(ranking.macs_after(kept) / ranking.cost.total, 2))
+            round_to = multiple(cut, pick_device(recipe.runtime.device))
+            kept = ranking.kept(cut.ratio, scope="local", floor=cut.floor, round_to=round_to)
+            share = float(f"{ranking.macs_after(kept) / ranking.cost.total:.2g}")
+            if share > 0.97:
+                raise UserError(
+                    f"ratio {cut.ratio:g} leaves {share:g} of the MACs: nothing to compare", hint="raise it"
+                )
+        if share is None:
+            raise UserError(
+                f"controls compare at equal MACs, the recipe's cut goes to {cut.tag}",
+                hint="give ratios, or shares with --target-macs",
+            )
         found.append(cut.model_copy(update={"ratio": None, "target_macs": share}))
     return tuple(dict.fromkeys(found))
 
@@ -127,7 +143,7 @@ def _dense_cells(recipe: Recipe, attentions: Sequence[str] | dict[str, None], se
 
 def _pruned(dense: Cell, cut: PruneSection) -> Cell:
     recipe = dense.recipe.model_copy(update={"prune": cut})
-    scope = "" if cut.scope == dense.recipe.prune.scope else f"-{cut.scope}"
+    scope = "" if cut.scope == "global" else f"-{cut.scope}"  # a name has 64 characters
     return Cell(
         kind="prune",
         name=f"{dense.name}-{cut.tag}-{cut.criterion}{scope}",

@@ -1,7 +1,7 @@
 """What the stages share: the network of a run on its device, its measurements, and the record of a run."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import torch
 from torch import nn
@@ -34,30 +34,21 @@ def open_network(run: RunFolder, recipe: Recipe) -> tuple[nn.Module, RunResult]:
     """
     run.verify()
     result = run.result()
-    _check_same_network(run, recipe)
+    check_same(run, load_recipe(str(run.recipe)), recipe, free=("prune", "finetune", "runtime"))
     model = load_network(recipe, run.weights, classes=len(result.classes), input_shape=result.input_shape)
     return model, result
 
 
-def _check_same_network(run: RunFolder, recipe: Recipe) -> None:
-    own, given = (_of_the_network(one) for one in (load_recipe(str(run.recipe)), recipe))
+def check_same(run: RunFolder, own: Recipe, recipe: Recipe, *, free: Sequence[str]) -> None:
+    """Raise UserError where a recipe says otherwise of a finished run than its own, but in the sections `free`."""
+    places: dict[str, bool | set[str]] = {"data": {"root", "download"}} | dict.fromkeys(free, True)
+    was, given = own.model_dump(exclude=places), recipe.model_dump(exclude=places)
     for section, value in given.items():
-        if value != own[section]:
+        if value != was[section]:
             raise UserError(
-                f"{section}: run {run.name!r} was made with {own[section]}, not with {value}",
-                hint="a finished run takes new prune, finetune and runtime keys; for others train again",
+                f"{section}: run {run.name!r} was made with {was[section]}, not with {value}",
+                hint=f"a finished run takes new {', '.join(free)} keys; for others train again",
             )
-
-
-def _of_the_network(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe says of how a network was made, and may not say otherwise of the finished one."""
-    places: dict[str, bool | set[str]] = {
-        "prune": True,
-        "finetune": True,
-        "runtime": True,
-        "data": {"root", "download"},
-    }
-    return recipe.model_dump(exclude=places)
 
 
 def check_fits(data: Data, result: RunResult) -> None:

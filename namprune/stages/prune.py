@@ -1,8 +1,11 @@
 """Prune the network of a run: rank, remove, prove, recalibrate, fine-tune, measure."""
 
+import copy
 import time
 from dataclasses import dataclass
+from itertools import islice
 
+import torch
 from torch import nn
 
 from namprune import console
@@ -10,11 +13,12 @@ from namprune.checkpoint import to_bytes
 from namprune.data import Data, build_data
 from namprune.device import describe_environment, pick_device
 from namprune.models import build_model
-from namprune.pruning import ChannelGraph, PruningPlan, apply_plan, make_plan, recalibrate
+from namprune.pruning import ChannelGraph, PruningPlan, apply_plan, compensate, make_plan, needs_batches, recalibrate
 from namprune.recipe import dump_recipe, recipe_digest
 from namprune.recipe.schema import Recipe
 from namprune.result import Cut, Measurement, RunResult
 from namprune.runs import RunFolder, RunStore
+from namprune.stages.goal import build_goal, multiple
 from namprune.stages.logbook import follow
 from namprune.stages.network import (
     check_batch,
@@ -27,6 +31,7 @@ from namprune.stages.network import (
     timings,
     utc_now,
 )
+from namprune.table import worded
 from namprune.training import build_training
 
 PROOF_PICTURES = 8
@@ -38,10 +43,12 @@ class _Planned:
     graph: ChannelGraph
     plan: PruningPlan
     parent: RunResult
+    data: Data | None
+    """Where planning had to read it."""
 
 
 def plan(parent: RunFolder, recipe: Recipe) -> PruningPlan:
-    """What `prune` would remove from a run's network. Reads no data, writes nothing."""
+    """What `prune` would remove from a run's network. Writes no run; reads data only if criterion or target need it."""
     return _plan(parent, recipe).plan
 
 
@@ -59,17 +66,18 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
     planned = _plan(parent, recipe)
     model, the_plan = planned.model, planned.plan
     device = pick_device(recipe.runtime.device)
-    data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
-    check_fits(data, planned.parent)
-    if recipe.finetune.epochs or recipe.prune.recalibrate:
+    data = planned.data or _pictures_of(planned.parent, recipe, device)
+    if recipe.finetune.epochs or recipe.prune.recalibrate or recipe.prune.compensate:
         check_batch(data, batch_size=recipe.finetune.batch_size, section="finetune")
+    teacher = placed(copy.deepcopy(model), recipe, device) if recipe.finetune.distill else None
+    _compensate(planned, data, recipe, device)
     pictures, _ = next(iter(data.val.ordered(batch_size=PROOF_PICTURES)))
     proof = apply_plan(model, the_plan, data.input_shape, pictures=pictures, graph=planned.graph)
     console.message(f"proof: pruned and masked network agree to {proof:.1e} of the largest logit")
     run = store.create(name, recipe=dump_recipe(recipe))
     run.write(run.plan, the_plan.to_json())
     model = placed(model, recipe, device)
-    stages, epochs, speed = _repair(model, data, recipe, run)
+    stages, epochs, speed = _repair(model, data, recipe, run, teacher=teacher)
     run.write(run.weights, to_bytes(model))
     # The dense network only has to take the time it takes: its weights do not matter.
     dense = placed(build_model(recipe, classes=len(data.classes), input_shape=data.input_shape), recipe, device)
@@ -103,26 +111,47 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
 
 def _plan(parent: RunFolder, recipe: Recipe) -> _Planned:
     model, result = open_network(parent, recipe)
+    section, data, batches = recipe.prune, None, None
+    device = pick_device(recipe.runtime.device)
+    if needs_batches(section.criterion) or section.target_latency is not None or section.max_drop is not None:
+        model = placed(model, recipe, device)
+    if needs_batches(section.criterion) or section.max_drop is not None:
+        data = _pictures_of(result, recipe, device)
+        check_batch(data, batch_size=recipe.finetune.batch_size, section="finetune")
+    if data is not None and needs_batches(section.criterion):
+        shuffled = data.train.shuffled(batch_size=recipe.finetune.batch_size, seed=recipe.seed, epoch=0)
+        batches = islice(shuffled, section.score_batches)
     graph = ChannelGraph(model, result.input_shape)
-    section = recipe.prune
     made = make_plan(
         graph,
         result.input_shape,
         ratio=section.ratio,
         target_macs=section.target_macs,
+        target=build_goal(model, recipe, result.input_shape, data),
         criterion=section.criterion,
         scope=section.scope,
         floor=section.floor,
-        round_to=section.round_to,
+        round_to=multiple(section, device),
         bottlenecks=section.bottlenecks,
         seed=recipe.seed,
+        batches=batches,
     )
     _say_signal(made)
-    return _Planned(model, graph, made, result)
+    return _Planned(model, graph, made, result, data)
+
+
+def _pictures_of(parent: RunResult, recipe: Recipe, device: torch.device) -> Data:
+    """What a run was trained on; DataError if the recipe's data is something else."""
+    data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
+    check_fits(data, parent)
+    return data
 
 
 def _say_signal(plan: PruningPlan) -> None:
-    """Before the cut: was sparsity training enough, and what was left alone."""
+    """Before the cut: what it reaches, was sparsity training enough, and what was left alone."""
+    if plan.target is not None:
+        reached = worded(plan.target.reached, plan.target.unit)
+        console.message(f"{plan.target.key}: {plan.target.words} was asked, this cut comes to {reached}")
     removed = 1 - plan.channels_after / plan.channels_before
     signal = (
         f"{plan.near_zero:.0%} of the channels have factors near zero, {removed:.0%} are to go; "
@@ -141,7 +170,19 @@ def _say_signal(plan: PruningPlan) -> None:
         console.message(f"left alone: {layer}: {reason}")
 
 
-def _repair(model: nn.Module, data: Data, recipe: Recipe, run: RunFolder) -> tuple[list[Measurement], int, float]:
+def _compensate(planned: _Planned, data: Data, recipe: Recipe, device: torch.device) -> None:
+    """Before the cut, which carries it over: the weights that tell how much to shift are those that go."""
+    if not recipe.prune.compensate:
+        return
+    planned.model.to(device)
+    batches = data.train.shuffled(batch_size=recipe.finetune.batch_size, seed=recipe.seed, epoch=0)
+    for layer in compensate(planned.graph, planned.plan, batches, limit=recipe.prune.compensate):
+        console.warn(f"not compensated: {layer}: it has no bias, and its output goes elsewhere than to a BatchNorm")
+
+
+def _repair(
+    model: nn.Module, data: Data, recipe: Recipe, run: RunFolder, *, teacher: nn.Module | None
+) -> tuple[list[Measurement], int, float]:
     """Recalibrate and fine-tune in place: the measurements, the epochs and the pictures per second."""
     section, finetune = recipe.prune, recipe.finetune
     end = "finetuned" if finetune.epochs else "recalibrated" if section.recalibrate else "pruned"
@@ -155,7 +196,7 @@ def _repair(model: nn.Module, data: Data, recipe: Recipe, run: RunFolder) -> tup
         return stages, 0, 0.0
     steps = len(data.train) // finetune.batch_size
     records = follow(
-        build_training(model, data, recipe, phase="finetune"),
+        build_training(model, data, recipe, phase="finetune", teacher=teacher),
         run,
         description="finetune",
         steps=steps * finetune.epochs,
@@ -171,6 +212,7 @@ def _cut(plan: PruningPlan, proof: float) -> Cut:
     return Cut(
         ratio=plan.ratio,
         target_macs=plan.target_macs,
+        target=plan.target,
         criterion=plan.criterion,
         scope=plan.scope,
         round_to=plan.round_to,

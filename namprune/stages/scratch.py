@@ -12,22 +12,24 @@ from namprune.data import build_data
 from namprune.device import pick_device
 from namprune.errors import RunError
 from namprune.models import build_model
-from namprune.recipe import dump_recipe, recipe_digest
+from namprune.recipe import dump_recipe, load_recipe, recipe_digest
 from namprune.recipe.schema import Recipe
 from namprune.recipe.variant import from_scratch
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
-from namprune.stages.network import check_batch, check_fits, placed, timings
+from namprune.stages.network import check_batch, check_fits, check_same, placed
 from namprune.stages.train import trained
 
 
 def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunResult:
-    """Train the shape of a pruned run, by its recipe, for its epochs of training and fine-tuning together.
+    """Train the shape of a pruned run for as many epochs as it had in all, training and fine-tuning.
 
-    There is no penalty, which serves only to rank what is to go.
+    There is no penalty, which serves only to rank what is to go. The recipe is the run's, with `train`, `finetune`
+    and `runtime` as one likes; that of the new run has all epochs in `train`. Its widths are the parent's.
 
     Raises:
-        RunError: the run is broken or not a pruned one, or the name is taken or no name.
+        RunError: the run is broken or not a pruned one, an earlier cut is gone, or the name is taken or no name.
+        UserError: the recipe says otherwise of network, pictures or cut than the run's.
         DataError: the pictures are missing, or not the run's; nothing has been written.
     """
     started = time.perf_counter()
@@ -35,7 +37,9 @@ def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | N
     shape = pruned.result()
     if shape.kind != "prune":
         raise RunError(f"run {pruned.name!r} was not pruned", hint="name a run that `namprune prune` made")
-    recipe = from_scratch(recipe)
+    own = from_scratch(load_recipe(str(pruned.recipe)))
+    recipe = from_scratch(recipe, earlier=_earlier_epochs(shape, RunStore(pruned.path.parent)))
+    check_same(pruned, own, recipe, free=("train", "finetune", "runtime"))
     name = store.unused(name) if name else store.free_name(f"{pruned.name}-scratch")
     device = pick_device(recipe.runtime.device)
     data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
@@ -48,14 +52,22 @@ def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | N
     console.message(f"training the shape of {pruned.name} from fresh weights in {run.path}")
     return run.finish(
         replace(
-            trained(model, data, recipe, run),
+            trained(model, data, recipe, run, dense=dense),
             kind="scratch",
             parent=pruned.name,
             dense=shape.dense,
             dense_weights=shape.dense_weights,
             recipe_digest=recipe_digest(recipe, kind="prune"),
             cut=shape.cut,
-            latency=timings(model, recipe, data.input_shape, dense=dense),
             seconds=time.perf_counter() - started,
         )
     )
+
+
+def _earlier_epochs(shape: RunResult, store: RunStore) -> int:
+    """Epochs of fine-tuning between the dense training and the last cut."""
+    epochs = 0
+    while shape.parent is not None and shape.parent != shape.dense:
+        shape = store.open(shape.parent).result()
+        epochs += shape.epochs
+    return epochs

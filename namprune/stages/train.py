@@ -41,8 +41,10 @@ def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunRes
     return run.finish(replace(result, seconds=time.perf_counter() - started))
 
 
-def trained(model: nn.Module, data: Data, recipe: Recipe, run: RunFolder) -> RunResult:
-    """Train `model` in place, put its weights and metrics into `run`, and measure it."""
+def trained(
+    model: nn.Module, data: Data, recipe: Recipe, run: RunFolder, *, dense: nn.Module | None = None
+) -> RunResult:
+    """Train `model` in place, put its weights and metrics into `run`, and measure it, its latency beside `dense`."""
     started = time.perf_counter()
     records = follow(
         build_training(model, data, recipe, phase="train"),
@@ -68,7 +70,7 @@ def trained(model: nn.Module, data: Data, recipe: Recipe, run: RunFolder) -> Run
         files={},
         environment=describe_environment(next(model.parameters()).device),
         stages=(measured(model, data, recipe, stage="trained", test=True),),
-        latency=timings(model, recipe, data.input_shape),
+        latency=timings(model, recipe, data.input_shape, dense=dense),
         epochs=len(records),
         seconds=time.perf_counter() - started,
         images_per_second=mean_speed(records),

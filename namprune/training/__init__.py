@@ -8,19 +8,31 @@ from torch import nn
 
 from namprune.data.images import Data
 from namprune.optim import build_optimizer, lr_factor
-from namprune.recipe.schema import FinetuneSection, Recipe, SparsitySection
+from namprune.recipe.schema import DistillSection, FitSection, Recipe, SparsitySection
 from namprune.result import EpochRecord
 from namprune.sparsity import Penalty, build_penalty, travel
+from namprune.training.distill import Distillation
 from namprune.training.loop import StepRecord, training_events
 
 __all__ = ["StepRecord", "build_training", "fit", "penalty_travel", "training_events"]
 
 
 def build_training(
-    model: nn.Module, data: Data, recipe: Recipe, *, phase: Literal["train", "finetune"]
+    model: nn.Module,
+    data: Data,
+    recipe: Recipe,
+    *,
+    phase: Literal["train", "finetune"],
+    teacher: nn.Module | None = None,
 ) -> Iterator[StepRecord | EpochRecord]:
-    """The events of a recipe's training of `model`, or of its fine-tuning, which has no penalty."""
-    section: FinetuneSection = recipe.train if phase == "train" else recipe.finetune
+    """The events of a recipe's training of `model`, or of its fine-tuning, which has no penalty.
+
+    `teacher` is what `finetune.distill` needs: the network before the cut, put into eval mode and else left alone.
+
+    Raises:
+        ValueError: the recipe distills and there is no teacher.
+    """
+    section: FitSection = recipe.train if phase == "train" else recipe.finetune
     penalty = _penalty(model, recipe.sparsity if phase == "train" else SparsitySection(), section.epochs)
     factor = _lr_factor(section)
     return training_events(
@@ -41,6 +53,7 @@ def build_training(
         lr_at=lambda now: section.lr * factor(now),
         penalty=penalty,
         label_smoothing=section.label_smoothing,
+        distillation=_distillation(teacher, recipe.finetune.distill if phase == "finetune" else None),
         # Fine-tuning goes on with another order than the one that training began with.
         seed=recipe.seed if phase == "train" else recipe.seed + 1_000_003,
         precision=recipe.runtime.precision,
@@ -50,10 +63,15 @@ def build_training(
 
 
 def fit(
-    model: nn.Module, data: Data, recipe: Recipe, *, phase: Literal["train", "finetune"] = "train"
+    model: nn.Module,
+    data: Data,
+    recipe: Recipe,
+    *,
+    phase: Literal["train", "finetune"] = "train",
+    teacher: nn.Module | None = None,
 ) -> list[EpochRecord]:
-    """Train `model` in place and return a record per epoch."""
-    events = build_training(model, data, recipe, phase=phase)
+    """Train `model` in place, as in `build_training`, and return a record per epoch."""
+    events = build_training(model, data, recipe, phase=phase, teacher=teacher)
     return [event for event in events if isinstance(event, EpochRecord)]
 
 
@@ -78,10 +96,20 @@ def _penalty(model: nn.Module, section: SparsitySection, epochs: int) -> Penalty
         l1_lambda=section.l1_lambda,
         on=section.on,
         warmup=section.warmup / epochs if epochs else 0.0,
+        form=section.form,
+        share=section.share,
     )
 
 
-def _lr_factor(section: FinetuneSection) -> "partial[float]":
+def _distillation(teacher: nn.Module | None, section: DistillSection | None) -> Distillation | None:
+    if section is None:
+        return None
+    if teacher is None:
+        raise ValueError("finetune.distill needs a teacher")
+    return Distillation(teacher=teacher.eval(), weight=section.weight, temperature=section.temperature)
+
+
+def _lr_factor(section: FitSection) -> "partial[float]":
     return partial(
         lr_factor,
         epochs=section.epochs,

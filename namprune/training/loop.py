@@ -21,6 +21,7 @@ from namprune.errors import UserError
 from namprune.measure import accuracy
 from namprune.result import EpochRecord
 from namprune.sparsity import Penalty, gamma_spread
+from namprune.training.distill import Distillation
 
 EVAL_BATCH = 512
 CUDA_READ_EVERY = 50
@@ -50,6 +51,7 @@ def training_events(
     lr_at: Callable[[float], float],
     penalty: Penalty,
     label_smoothing: float = 0.0,
+    distillation: Distillation | None = None,
     seed: int = 0,
     precision: Precision = "auto",
     compile_model: bool = False,
@@ -75,7 +77,7 @@ def training_events(
             now = epoch + (step + 0.5) / steps
             lr = lr_at(now)
             with autocast(precision, sums.device):
-                loss, hits = _losses(forward, batch, label_smoothing=label_smoothing)
+                loss, hits = _losses(forward, batch, label_smoothing=label_smoothing, distillation=distillation)
             _update(optimizer, loss, lr=lr, penalty=penalty, progress=now / epochs)
             sums += torch.stack([loss.detach(), hits])
             yield _step_record(sums, epoch=epoch, step=step, steps=steps, started=started, batch_size=batch_size)
@@ -100,11 +102,16 @@ def training_events(
         )
 
 
-def _losses(forward: Callable[[Tensor], Tensor], batch: Batch, *, label_smoothing: float) -> tuple[Tensor, Tensor]:
-    """Cross-entropy, in float32, and accuracy of a batch."""
+def _losses(
+    forward: Callable[[Tensor], Tensor], batch: Batch, *, label_smoothing: float, distillation: Distillation | None
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy, blended with what a teacher says, in float32, and accuracy of a batch."""
     x, y = batch
     logits = forward(x).float()  # (N, classes)
-    return F.cross_entropy(logits, y, label_smoothing=label_smoothing), (logits.argmax(1) == y).float().mean()
+    loss = F.cross_entropy(logits, y, label_smoothing=label_smoothing)
+    if distillation is not None:
+        loss = distillation.blended(loss, logits, x)
+    return loss, (logits.argmax(1) == y).float().mean()
 
 
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor, *, lr: float, penalty: Penalty, progress: float) -> None:

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from namprune.cli import app
-from namprune.cli.overrides import resolve
+from namprune.cli.overrides import KEYS, resolve
 from namprune.errors import RecipeError, RunError
 
 run = CliRunner().invoke
@@ -87,6 +87,20 @@ def test_options_pass_through_the_recipes_checker() -> None:
     assert len(caught.value.faults) == 3
     for fault in ("--set train.epochs=0", "--ratio 1.5", "--round-to 0"):
         assert any(line.startswith(fault) for line in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--target-params", 0.4), ("--target-latency", "5ms"), ("--target-size", "2MB"), ("--max-drop", 0.5)],
+)
+def test_one_option_says_how_much_goes(option, value) -> None:
+    section = resolve("quickstart", sets=None, options={option: value, "--round-to": "auto"}).prune
+    assert (section.ratio, section.round_to) == (None, "auto")
+    assert getattr(section, KEYS[option].removeprefix("prune.")) == value
+    with pytest.raises(RecipeError, match="exclude each other"):
+        resolve("quickstart", sets=None, options={option: value, "--ratio": 0.5})
+    with pytest.raises(RecipeError, match=rf"{option} \"?0"):
+        resolve("quickstart", sets=None, options={option: type(value)(0)})
 
 
 @pytest.mark.parametrize("ratio", ["1.5", "0", "-0.1", "1", "nan"])

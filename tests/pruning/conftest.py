@@ -13,6 +13,8 @@ from namprune.attention.bam import BAM
 from namprune.attention.cbam import CBAM
 from namprune.attention.se import SE
 from namprune.models import MODELS, AttentionPlan
+from namprune.pruning import ChannelGroup
+from namprune.pruning.graph import Member
 
 INPUT = (3, 8, 8)
 WIDTHS = {"resnet18": 0.25, "resnet50": 0.25}
@@ -26,6 +28,7 @@ PLANS = {
 }
 
 NetworkFactory = Callable[..., nn.Module]
+GroupFactory = Callable[..., ChannelGroup]
 
 
 @torch.no_grad()
@@ -56,5 +59,27 @@ def make_network() -> NetworkFactory:
                 width=width or WIDTHS.get(name, 1.0),
             )
             return _lived_in(model)
+
+    return make
+
+
+@pytest.fixture
+def make_group() -> GroupFactory:
+    """Layers named by their position, each carrying all channels in order; `fed_by` is what feeds its NAM."""
+
+    def make(*modules: nn.Module, size: int, root: str = "conv", fed_by: str | None = None) -> ChannelGroup:
+        index = torch.arange(size)
+        members = [
+            Member(
+                name=str(place),
+                module=module,
+                side="out" if isinstance(module, nn.Conv2d | nn.Linear) else "both",
+                positions=index,
+                channels=index,
+                fed_by=fed_by if isinstance(module, NAM) else None,
+            )
+            for place, module in enumerate(modules)
+        ]
+        return ChannelGroup(root, size, tuple(members))
 
     return make

@@ -3,84 +3,20 @@ import torch
 from torch import Tensor, nn
 
 from namprune.attention import NAM
-from namprune.models import AttentionPlan
-from namprune.models.resnet import cifar_resnet
-from namprune.pruning import IMPORTANCES, ChannelGraph, ChannelGroup
+from namprune.errors import PruneError
+from namprune.pruning import IMPORTANCES, ChannelGraph, ChannelGroup, PruningPlan, make_plan, needs_batches, prune_model
 from namprune.pruning.allocate import allocate
-from namprune.pruning.graph import Member
-from namprune.pruning.importance import FLAT, build_importance, near_zero
+from namprune.pruning.importance import build_importance
+
+INPUT = (3, 8, 8)
 
 
-def _group(*modules: nn.Module, size: int, root: str = "conv", fed_by: str | None = None) -> ChannelGroup:
-    """Layers named by their position, each carrying all channels in order."""
-    index = torch.arange(size)
-    members = [
-        Member(
-            name=str(place),
-            module=module,
-            side="out" if isinstance(module, nn.Conv2d) else "both",
-            positions=index,
-            channels=index,
-            fed_by=fed_by if isinstance(module, NAM) else None,
-        )
-        for place, module in enumerate(modules)
-    ]
-    return ChannelGroup(root, size, tuple(members))
+def _batches(count: int = 2) -> list[tuple[Tensor, Tensor]]:
+    return [(torch.randn(8, *INPUT), torch.randint(10, (8,))) for _ in range(count)]
 
 
-def _bn(factors: list[float] | Tensor) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(len(factors))
-    norm.weight.data = torch.as_tensor(factors)
-    return norm
-
-
-def _shares(factors: Tensor) -> Tensor:
-    return factors.abs() / factors.abs().mean()
-
-
-def _smoothed_shares(factors: Tensor) -> Tensor:
-    return (factors.abs() + 0.01) / (factors.abs().mean() + 0.01)
-
-
-def test_nam_is_the_largest_product_over_the_blocks_of_a_stream() -> None:
-    model = cifar_resnet(14, input_shape=(3, 8, 8), classes=3, attention=AttentionPlan(NAM, "block"))
-    factors = {}
-    for name in ("stem.1", "stages.0.0.bn2", "stages.0.1.bn2"):
-        factors[name] = model.get_submodule(name).weight.data = torch.randn(16)
-    for name in ("stages.0.0.attention", "stages.0.1.attention"):
-        factors[name] = model.get_submodule(name).channel.gamma.data = torch.randn(16)
-    group = next(group for group in ChannelGraph(model, (3, 8, 8)).groups if group.root == "stem.0")
-    n = {name: _shares(values) for name, values in factors.items()}
-    expected = torch.stack(
-        [
-            n["stem.1"],  # no attention behind the stem
-            n["stages.0.0.bn2"] * _smoothed_shares(factors["stages.0.0.attention"]),
-            n["stages.0.1.bn2"] * _smoothed_shares(factors["stages.0.1.attention"]),
-        ]
-    ).amax(0)
-    torch.testing.assert_close(IMPORTANCES["nam"](group), expected)
-    plain = torch.stack([n["stem.1"], n["stages.0.0.bn2"], n["stages.0.1.bn2"]]).amax(0)
-    torch.testing.assert_close(IMPORTANCES["bn"](group), plain)
-
-
-def test_spatial_nam_adds_nothing_to_a_channels_score() -> None:
-    factors = torch.rand(6)
-    gate = NAM(6, (2, 2), part="spatial")
-    gate.spatial.lambda_.data.uniform_()
-    group = _group(nn.Conv2d(1, 6, 1), _bn(factors), gate, size=6, fed_by="1")
-    torch.testing.assert_close(IMPORTANCES["nam"](group), _shares(factors))
-
-
-@pytest.mark.parametrize(("name", "p"), [("l1", 1), ("l2", 2)])
-def test_filter_norms_are_the_mean_over_layers(name: str, p: int) -> None:
-    layers = [nn.Conv2d(3, 5, 3), nn.Conv2d(2, 5, 1)]
-    norms = [torch.stack([torch.linalg.vector_norm(row, p) for row in layer.weight]) for layer in layers]
-    expected = sum(norm / norm.mean() for norm in norms) / 2
-    torch.testing.assert_close(IMPORTANCES[name](_group(*layers, size=5)), expected.detach())
-
-
-def test_random_depends_on_seed_and_group_alone() -> None:
-    group, other = (_group(nn.Conv2d(1, 32, 1), size=32, root=root) for root in ("a", "b"))
+def test_random_depends_on_seed_and_group_alone(make_group) -> None:
+    group, other = (make_group(nn.Conv2d(1, 32, 1), size=32, root=root) for root in ("a", "b"))
     first = build_importance("random", seed=1)(group)
     assert first is not None
     torch.manual_seed(99)
@@ -89,57 +25,66 @@ def test_random_depends_on_seed_and_group_alone() -> None:
     assert not torch.equal(first, build_importance("random", seed=1)(other))
 
 
-@pytest.mark.parametrize("name", ["nam", "bn"])
-def test_without_batchnorm_there_is_nothing_to_judge_by(name: str) -> None:
-    assert IMPORTANCES[name](_group(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4, affine=False), size=4)) is None
-
-
-@pytest.mark.parametrize("name", ["nam", "bn"])
-def test_a_dead_layers_noise_ranks_low(name: str) -> None:
-    noise = 1e-5 * torch.rand(8)
-    dead = IMPORTANCES[name](_group(_bn(noise), size=8))
-    assert dead is not None
-    torch.testing.assert_close(dead, noise / FLAT)
-    assert dead.max() < 0.01  # where the mean of a living layer is 1
-
-
-def test_a_dead_nam_says_nothing_and_a_dead_batchnorm_much() -> None:
-    # the same penalty on both: the task's gradient on NAM's factors is 1/C of the other, and they die first
-    live, noise, gate = torch.rand(8) + 0.5, 1e-5 * torch.rand(8), NAM(8, (2, 2))
-    gate.channel.gamma.data = noise
-    gated = IMPORTANCES["nam"](_group(nn.Conv2d(1, 8, 1), _bn(live), gate, size=8, fed_by="1"))
-    torch.testing.assert_close(gated, _shares(live), rtol=2e-3, atol=0)
-
-
-@pytest.mark.parametrize("name", ["nam", "bn", "l1", "l2"])
-def test_a_global_ranking_does_not_see_the_width(name: str) -> None:
+@pytest.mark.parametrize("name", ["nam", "bn", "l1", "l2", "fpgm"])
+def test_a_global_ranking_does_not_see_the_width(make_group, name: str) -> None:
     torch.manual_seed(0)
     factors, gate, filters = torch.rand(16), torch.rand(16), torch.randn(16, 3, 1, 1)
 
     def group(repeats: int) -> ChannelGroup:
         conv, nam = nn.Conv2d(3, 16 * repeats, 1), NAM(16 * repeats, (2, 2))
+        norm = nn.BatchNorm2d(16 * repeats)
+        norm.weight.data = factors.repeat(repeats)
         conv.weight.data = filters.repeat(repeats, 1, 1, 1)
         nam.channel.gamma.data = gate.repeat(repeats)
-        return _group(conv, _bn(factors.repeat(repeats)), nam, size=16 * repeats, fed_by="1")
+        return make_group(conv, norm, nam, size=16 * repeats, fed_by="1")
 
     scores = [IMPORTANCES[name](group(repeats)) for repeats in (1, 4)]
     narrow, wide = (len(keep) for keep in allocate(scores, ratio=0.5))
     assert (narrow, wide) == (8, 32)
 
 
-def test_several_positions_per_channel_count_by_the_largest() -> None:
-    norm = nn.BatchNorm1d(6)
-    norm.weight.data = torch.tensor([0.1, 0.9, 0.2, 0.2, 0.6, 1.0])
-    member = Member("0", norm, "both", torch.arange(6), torch.tensor([0, 0, 1, 1, 2, 2]))
-    scores = IMPORTANCES["bn"](ChannelGroup("fc", 3, (member,)))
-    torch.testing.assert_close(scores, torch.tensor([0.9, 0.2, 1.0]) / 0.5)
+@pytest.mark.parametrize("network", ["resnet20", "mobilenetv2"])
+@pytest.mark.parametrize("name", IMPORTANCES)
+def test_every_criterion_ranks_whole_networks(make_network, name: str, network: str) -> None:
+    model = make_network(network, "channel", width=0.25)
+    plan = make_plan(ChannelGraph(model, INPUT), INPUT, ratio=0.3, criterion=name, batches=_batches())
+    assert plan.criterion == name
+    assert all(len(set(cut.scores)) > 1 for cut in plan.groups)
+    assert set(plan.skipped) == {"classifier"}
 
 
-def test_near_zero_needs_every_batchnorm_of_the_channel() -> None:
-    stream = _group(_bn([0.0, 0.005, 1.0, 0.5]), _bn([0.009, 0.3, 0.0, 0.5]), size=4)
-    both = torch.arange(2)
-    inner = ChannelGroup("inner", 2, (Member("2", _bn([0.0099, 0.011]), "both", both, both),))
-    # the threshold is 1 % of the 1.0: channel 0 of the stream and channel 0 of the inner group
-    assert [mask.tolist() for mask in near_zero([stream, inner])] == [[True, False, False, False], [True, False]]
-    assert not near_zero([_group(nn.Conv2d(1, 4, 1), size=4)])[0].any()
-    assert near_zero([]) == []
+def test_pictures_are_needed_by_those_that_say_so(make_network) -> None:
+    graph = ChannelGraph(make_network("resnet20", width=0.25), INPUT)
+    assert {name for name in IMPORTANCES if needs_batches(name)} == {"taylor", "obd"}
+    for name in ("taylor", "obd"):
+        with pytest.raises(ValueError, match=f"criterion {name} needs batches"):
+            make_plan(graph, INPUT, ratio=0.3, criterion=name)
+        with pytest.raises(ValueError, match="there is no batch"):
+            make_plan(graph, INPUT, ratio=0.3, criterion=name, batches=[])
+
+
+def first_go_first(group: ChannelGroup) -> Tensor | None:
+    return None if group.root == "stem.0" else torch.arange(group.size)
+
+
+def test_a_function_of_the_users_own_ranks(make_network) -> None:
+    plan, _ = prune_model(
+        make_network("resnet20", width=0.5), INPUT, ratio=0.25, criterion=first_go_first, scope="local"
+    )
+    assert plan.criterion == "first_go_first"
+    assert plan.skipped["stem.0"] == "first_go_first has nothing to judge it by"
+    for cut in plan.groups:
+        assert cut.kept == tuple(range(cut.before // 4, cut.before))
+    assert PruningPlan.from_json(plan.to_json(), source="plan.json") == plan
+
+
+@pytest.mark.parametrize(
+    ("score", "error", "match"),
+    [
+        (lambda group: torch.zeros(group.size + 1), ValueError, r"gives scores of shape \(\d+,\) for \d+ channels"),
+        (lambda group: torch.full((group.size,), torch.nan), PruneError, "are not numbers"),
+    ],
+)
+def test_what_is_no_score_per_channel_is_refused(make_network, score, error, match) -> None:
+    with pytest.raises(error, match=match):
+        make_plan(ChannelGraph(make_network("resnet20", width=0.25), INPUT), INPUT, ratio=0.3, criterion=score)

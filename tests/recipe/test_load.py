@@ -9,6 +9,7 @@ import pytest
 from namprune.errors import RecipeError
 from namprune.recipe import dump_recipe, load_recipe, parse_recipe
 from namprune.recipe.attention import NAMSection, NoAttention
+from namprune.recipe.schema import DistillSection
 
 TEXT = """\
 data: {name: digits}
@@ -138,6 +139,7 @@ def test_an_attention_keeps_the_options_that_are_set_with_it() -> None:
     [
         ("train.epochs=x", "train.epochs: expected a whole number, got 'x'"),
         ("train.epochs.a=1", "unknown key train.epochs.a: train.epochs holds a value, not keys"),
+        ("finetune.distill.weight=2", "finetune.distill.weight: must be at most 1.0, got 2"),
         ("train.num_epochs=3", "train.num_epochs: unknown key; did you mean 'epochs'?"),
         ("trian.epochs=3", "trian: unknown key; did you mean 'train'?"),
         ("train=3", "train: expected a section of keys, got 3"),
@@ -163,6 +165,13 @@ def test_a_fault_of_an_override_names_the_override(override: str, fault: str) ->
     (line,) = caught.value.faults
     assert line.startswith(f"--set {override[:10]}" if override.isprintable() else "--set data.root=?")
     assert line.endswith(f": {fault}")
+
+
+def test_only_fine_tuning_has_a_teacher() -> None:
+    distill = parse_recipe(TEXT, source="x", overrides=["finetune.distill.temperature=2"]).finetune.distill
+    assert distill == DistillSection(temperature=2)
+    with pytest.raises(RecipeError, match=r"train\.distill: unknown key"):
+        parse_recipe(TEXT, source="x", overrides=["train.distill.temperature=2"])
 
 
 def test_faults_of_overrides_and_file_come_together() -> None:

@@ -1,5 +1,6 @@
 """The sentences against differences taken by hand."""
 
+import dataclasses
 import json
 
 import pytest
@@ -120,3 +121,39 @@ def test_every_format_but_csv_carries_the_sentences(store, save_seeds) -> None:
     assert said[1] in to_markdown(rows).splitlines()
     assert json.loads(to_json(rows))["sentences"] == list(said)
     assert "one seed" not in to_csv(rows)
+
+
+@pytest.mark.parametrize("criterion", ["nam", "bn"])
+def test_at_a_macs_target_everything_is_measured_against_the_cut_that_is_not_a_control(
+    say, save, save_seeds, make_pruned, criterion
+) -> None:
+    (dense,) = save_seeds("nam", {0: 0.9})
+    (plain,) = save_seeds("none", {0: 0.9})
+
+    def cut(name, parent, *, top1, by=criterion, scope="global", **changes):
+        run = make_pruned(name, parent=parent, top1=top1, recipe_digest=name, attention=parent.attention, **changes)
+        own = dataclasses.replace(run.cut, target_macs=0.3, criterion=by, scope=scope)
+        save(dataclasses.replace(run, cut=own))
+        return run
+
+    ours = cut("ours", dense, top1=0.80)
+    cut("random", dense, top1=0.70, by="random")
+    cut("uniform", dense, top1=0.79, scope="local")
+    cut("plain", plain, top1=0.78)
+    # three epochs of training and three of fine-tuning: its rivals' six in one
+    cut("scratch", dense, top1=0.77, kind="scratch", epochs=6)
+    cut("other", dense, top1=0.76, by="l1", kind="scratch", epochs=6)
+    cut("longer", dense, top1=0.10, kind="scratch", epochs=7)
+    point = f"resnet20 on CIFAR-10 (JPEG), 0.3x MACs {criterion} global: nam against "
+    said = [line.removeprefix(point).partition(" points")[0] for line in say() if line.startswith(point)]
+    assert ours.epochs == dense.epochs == 3
+    assert sorted(said) == sorted(
+        [
+            "its own network cut by random global: +10.00",
+            f"its own network cut by {criterion} local: +1.00",
+            "none: +2.00",
+            "its own shape from scratch: +3.00",
+            "its own network cut by l1 global from scratch: +4.00",
+        ]
+    )
+    assert not any("random global: nam" in line for line in say())

@@ -67,6 +67,24 @@ def test_a_dry_run_plans_the_same_and_writes_nothing(store, pruned) -> None:
     assert sorted(path.name for path in store.root.iterdir()) == before
 
 
+def test_a_criterion_that_looks_at_pictures_sees_the_same_in_a_dry_run(store) -> None:
+    run = store.open("dense")
+    asked = ("prune.criterion=taylor", "prune.score_batches=2", "finetune.epochs=0", "prune.recalibrate=0")
+    made = store.open(prune(run, own_recipe(run, *asked), store=store, name="taylor").name)
+    planned = plan(run, own_recipe(run, *asked))
+    assert planned == PruningPlan.from_json(made.plan.read_text(), source="plan.json")
+    assert made.result().cut.criterion == planned.criterion == "taylor"
+    fewer = plan(run, own_recipe(run, *asked, "prune.score_batches=1"))
+    assert [cut.scores for cut in fewer.groups] != [cut.scores for cut in planned.groups]
+
+
+def test_only_a_criterion_that_looks_at_pictures_reads_them(store) -> None:
+    run = store.open("dense")
+    with pytest.raises(DataError, match=r"finetune\.batch_size: 512 is more than"):
+        plan(run, own_recipe(run, "prune.criterion=obd", "finetune.batch_size=512"))
+    plan(run, own_recipe(run, "prune.criterion=lamp", "finetune.batch_size=512"))
+
+
 def test_a_pruned_run_is_pruned_again_and_the_plans_compose(store, pruned) -> None:
     recipe = own_recipe(pruned, "prune.ratio=0.3", "finetune.epochs=0", "prune.recalibrate=0")
     twice = store.open(prune(pruned, recipe, store=store, name="twice").name)
@@ -129,3 +147,14 @@ def test_a_finished_network_keeps_its_recipe(store, override) -> None:
 def test_a_ratio_too_small_for_a_channel_is_refused(store) -> None:
     with pytest.raises(PruneError, match="removes no channel"):
         plan(store.open("dense"), own_recipe(store.open("dense"), "prune.ratio=0.001"))
+
+
+def test_a_cut_is_compensated_and_its_parent_teaches(store, pruned) -> None:
+    parent = store.open("dense")
+    options = ("prune.ratio=0.4", "prune.compensate=2", "prune.recalibrate=0", "finetune.distill.weight=0.9")
+    result = prune(parent, own_recipe(parent, *options), store=store, name="taught")
+    plain = pruned.result()
+    assert [stage.stage for stage in result.stages] == ["trained", "pruned", "finetuned"]
+    assert result.stages[1].val.loss < plain.stages[1].val.loss
+    assert result.final.complexity == plain.final.complexity
+    assert result.files["plan.json"] == plain.files["plan.json"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from namprune.errors import RunError
+from namprune.errors import RunError, UserError
 from namprune.recipe import load_recipe
 from namprune.runs import RunStore
 from namprune.stages.prune import prune
@@ -45,3 +45,20 @@ def test_only_a_pruned_run_has_a_shape_to_train(pruned, tmp_path) -> None:
     with pytest.raises(RunError, match="'dense' was not pruned"):
         scratch(store.open("dense"), recipe, store=RunStore(tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_shape_cut_twice_has_the_epochs_of_both(pruned) -> None:
+    store, parent, recipe = pruned
+    twice = prune(parent, recipe, store=store, name="twice")
+    result = scratch(store.open("twice"), recipe, store=store)
+    assert result.epochs == recipe.train.epochs + 2 * recipe.finetune.epochs
+    assert result.final.complexity == twice.final.complexity
+
+
+@pytest.mark.parametrize("change", ["model.width=1.0", "prune.ratio=0.9", "attention.name=none"])
+def test_what_would_not_be_its_shape_is_refused_by_its_key(pruned, change) -> None:
+    store, parent, _ = pruned
+    other = load_recipe(str(parent.recipe), overrides=[change])
+    with pytest.raises(UserError, match=rf"^{change.partition('.')[0]}: run 'scratch-parent' was made with"):
+        scratch(parent, other, store=store, name="never")
+    assert not (store.root / "never").exists()

@@ -13,6 +13,7 @@ from namprune.recipe.schema import Recipe
 from namprune.result import EpochRecord
 from namprune.sparsity import build_penalty
 from namprune.training import StepRecord, build_training, fit, penalty_travel, training_events
+from namprune.training.distill import Distillation
 
 CLASSES = 3
 
@@ -64,15 +65,16 @@ def _events(model: nn.Module, **options: object) -> list[StepRecord | EpochRecor
 
 
 def _recipe(**train: object) -> Recipe:
-    """`l1_gamma` and `sparsity_warmup` go to the sparsity section."""
+    """`l1_gamma` and `sparsity_warmup` go to the sparsity section, `distill` to fine-tuning alone."""
     sparsity = {"l1_gamma": train.pop("l1_gamma", 0.0), "warmup": train.pop("sparsity_warmup", 0.0)}
+    distill = train.pop("distill", None)
     section = {"epochs": 4, "batch_size": 16, "lr": 0.05, "schedule": "constant"} | train
     return Recipe.model_validate(
         {
             "data": {"name": "digits"},
             "model": {"name": "resnet20"},
             "train": section,
-            "finetune": section,
+            "finetune": section | {"distill": distill},
             "sparsity": sparsity,
             "runtime": {"device": "cpu"},
         }
@@ -192,3 +194,35 @@ def test_the_recipes_travel_is_summed_over_its_steps() -> None:
     # 4 epochs of 6 steps at 0.05, the first half under a linear warm-up of the strength: 12 + 12 / 2 full steps
     recipe = _recipe(l1_gamma=0.01, sparsity_warmup=2.0)
     assert penalty_travel(recipe, images=100) == pytest.approx(18 * 0.05 * 0.01 / (1 - 0.9))
+
+
+def test_a_distilled_step_follows_the_plain_formula() -> None:
+    model, reference, teacher = _network(), _network(), _network()
+    _events(teacher, epochs=1)
+    teacher.zero_grad()
+    state = {key: value.clone() for key, value in teacher.state_dict().items()}
+    _events(model, epochs=1, distillation=Distillation(teacher=teacher.eval(), weight=0.3, temperature=2.0))
+    optimizer = torch.optim.SGD(reference.parameters(), lr=0.05, momentum=0.9)
+    for x, y in TRAIN.shuffled(batch_size=16, seed=0, epoch=0):
+        logits, taught = reference(x), teacher(x).detach()
+        q, p = (logits / 2).softmax(1), (taught / 2).softmax(1)
+        divergence = (p * (p / q).log()).sum(1).mean()
+        optimizer.zero_grad()
+        (0.7 * F.cross_entropy(logits, y) + 0.3 * 4 * divergence).backward()
+        optimizer.step()
+    torch.testing.assert_close(_weights(model), _weights(reference), atol=1e-5, rtol=1e-5)
+    assert all(torch.equal(value, state[key]) for key, value in teacher.state_dict().items())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_the_teacher_is_asked_only_when_fine_tuning() -> None:
+    plain, silent, taught, trained, untaught = (_network() for _ in range(5))
+    for model, distill in ((plain, None), (silent, {"weight": 0.0}), (taught, {})):
+        fit(model, _data(), _recipe(distill=distill), phase="finetune", teacher=_network())
+    assert torch.equal(_weights(silent), _weights(plain))
+    assert not torch.equal(_weights(taught), _weights(plain))
+    fit(trained, _data(), _recipe(distill={}))
+    fit(untaught, _data(), _recipe())
+    assert torch.equal(_weights(trained), _weights(untaught))
+    with pytest.raises(ValueError, match="needs a teacher"):
+        fit(plain, _data(), _recipe(distill={}), phase="finetune")

@@ -1,0 +1,113 @@
+"""Goals that no arithmetic foretells: a copy of the network is cut for every candidate of the search, and measured."""
+
+import copy
+import gc
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from namprune.choices import Precision
+from namprune.measure import LatencyTable, accuracy, interleaved_latency
+from namprune.pruning.bottleneck import located, shrunk
+from namprune.pruning.cost import Cost
+from namprune.pruning.graph import ChannelGraph
+from namprune.pruning.repair import recalibrate
+from namprune.pruning.target import Cuts, Goal
+
+LATENCY_TOLERANCE = 0.05
+"""Medians of one network, taken in turns on a machine with other work, repeat to some per cent: no closer is known."""
+
+RESOLUTION = 1 / 128
+"""Share of the channels at which a measured search ends: after nine candidates."""
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+def latency_target(
+    model: nn.Module,
+    input_shape: tuple[int, int, int],
+    *,
+    seconds: float | None = None,
+    share: float | None = None,
+    batch: int = 64,
+    channels_last: bool = True,
+) -> Goal:
+    """Come to a median latency in float32 on the device of the network: in seconds, or as a share of its own.
+
+    Measured in turns with the network as it is, and kept in a `LatencyTable`.
+
+    Raises:
+        ValueError: not one of `seconds` and `share`.
+    """
+    if (seconds is None) == (share is None):
+        raise ValueError("give one of seconds and share")
+    device = next(model.parameters()).device
+    table = LatencyTable.of(model, input_shape, batch=batch, channels_last=channels_last, device=device)
+
+    def measure(cost: Cost, cuts: Cuts) -> float:
+        def take() -> tuple[float, float]:
+            pair = {"now": candidate(model, input_shape, cuts, shrinks=cost.shrinks), "dense": model}
+            taken = interleaved_latency(pair, input_shape, batch=batch, channels_last=channels_last)
+            return taken["now"].median, taken["dense"].median
+
+        now, dense = table.look_up(_widths(cost, cuts), take)
+        return now if share is None else now / dense
+
+    return Goal(
+        key="target_latency",
+        asked=share if seconds is None else seconds,  # type: ignore[arg-type]  # one of them
+        unit="x latency" if seconds is None else "s",
+        measure=measure,
+        tolerance=LATENCY_TOLERANCE,
+        resolution=RESOLUTION,
+    )
+
+
+def accuracy_drop(
+    model: nn.Module,
+    input_shape: tuple[int, int, int],
+    points: float,
+    *,
+    validation: Callable[[], Batches],
+    calibration: Callable[[], Batches],
+    limit: int = 32,
+    precision: Precision = "fp32",
+) -> Goal:
+    """Remove as much as costs at most so many points of top-1 on the validation batches, before any fine-tuning.
+
+    The BatchNorm statistics of every candidate are re-estimated over `limit` batches for calibration; with 0 they stay.
+    """
+    dense = accuracy(model, validation(), precision=precision).top1
+
+    def measure(cost: Cost, cuts: Cuts) -> float:
+        if all(len(keep) == group.size for group, keep in cuts):
+            return 0.0
+        trial = candidate(model, input_shape, cuts, shrinks=cost.shrinks)
+        if limit:
+            recalibrate(trial, calibration(), limit=limit)
+        return 100 * (dense - accuracy(trial, validation(), precision=precision).top1)
+
+    return Goal(key="max_drop", asked=points, unit=" points", measure=measure, tolerance=None, resolution=RESOLUTION)
+
+
+def candidate(model: nn.Module, input_shape: tuple[int, int, int], cuts: Cuts, *, shrinks: bool) -> nn.Module:
+    """A copy of a network with only the given channels; `shrinks`: bottlenecks of attentions shrink with them."""
+    trial = copy.deepcopy(model)
+    graph = ChannelGraph(trial, input_shape)
+    bottlenecks = shrunk(cuts) if shrinks else ()
+    for group, keep in cuts:
+        if len(keep) < group.size:
+            graph.remove(group.root, sorted(set(range(group.size)) - set(keep.tolist())))
+    for hidden in bottlenecks:
+        bottleneck = located(trial, hidden)
+        bottleneck.narrow(torch.tensor(hidden.kept, device=bottleneck.maker.weight.device))
+    del graph
+    gc.collect()  # it is cyclic, and each would stay beside the next
+    return trial
+
+
+def _widths(cost: Cost, cuts: Cuts) -> str:
+    """What the latency of a narrowed network depends on."""
+    narrow = (f"{group.root}:{len(keep)}" for group, keep in cuts if len(keep) < group.size)
+    return " ".join([*narrow, "bottlenecks" if cost.shrinks else ""]).strip()

@@ -1,0 +1,137 @@
+"""What a cut is to reach, and the search for the share of the channels whose removal reaches it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from torch import Tensor
+
+from namprune.choices import TargetName
+from namprune.errors import PruneError
+from namprune.pruning.cost import Cost
+from namprune.pruning.graph import ChannelGroup
+from namprune.pruning.size import file_bytes, parameters
+from namprune.result import Target
+from namprune.table import worded
+
+TOLERANCE = 0.02
+"""How far from what was asked for a cut may end, as a share of it, where that is known exactly beforehand."""
+
+Cuts: TypeAlias = Sequence[tuple[ChannelGroup, Tensor]]
+"""Groups with the indices that they keep."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """A quantity that falls as channels go, and where it is to end; or one that rises, and may not pass a bound."""
+
+    key: TargetName
+    asked: float
+    unit: str
+    """As `table.worded` takes it."""
+    measure: Callable[[Cost, Cuts], float]
+    """The quantity that a cut of the network leaves."""
+    tolerance: float | None = TOLERANCE
+    """None for a bound: the largest cut that keeps it."""
+    resolution: float = 0.0
+    """Share of the channels at which the search ends; in any case at one channel."""
+
+    def record(self, reached: float) -> Target:
+        """What to write down of it."""
+        return Target(key=self.key, asked=self.asked, reached=reached, unit=self.unit)
+
+    def admits(self, value: float) -> bool:
+        """Whether more may go."""
+        return value <= self.asked if self.tolerance is None else value >= self.asked
+
+
+class Found(NamedTuple):
+    """A share of the channels to remove, and what it leaves of the quantity."""
+
+    ratio: float
+    value: float
+
+
+def macs_share(share: float) -> Goal:
+    """Keep this share of the multiply-accumulates."""
+    return Goal(key="target_macs", asked=share, unit="x MACs", measure=lambda cost, cuts: cost.after(cuts) / cost.total)
+
+
+def params_share(share: float) -> Goal:
+    """Keep this share of the parameters."""
+    return Goal(
+        key="target_params",
+        asked=share,
+        unit="x parameters",
+        measure=lambda cost, cuts: parameters(cost.tensors_after(cuts)) / parameters(cost.tensors),
+    )
+
+
+def file_size(size: int) -> Goal:
+    """Come to a file of weights of this many bytes."""
+    return Goal(
+        key="target_size",
+        asked=size,
+        unit="B",
+        measure=lambda cost, cuts: file_bytes(cost.tensors_after(cuts)),
+    )
+
+
+class Bracket(NamedTuple):
+    """Two neighbouring cuts, the first on this side of a goal and the second beyond it, if there is such a one."""
+
+    start: Found
+    """Nothing removed."""
+    less: Found
+    more: Found
+
+
+def bracket(goal: Goal, measure: Callable[[float], float], *, channel: float) -> Bracket:
+    """Search the cuts on both sides of a goal by bisection.
+
+    `measure` gives the quantity after the removal of a share of the channels, `channel` is the share of one channel.
+    """
+    start = less = Found(0.0, measure(0.0))
+    more = Found(1.0, measure(1.0))
+    end = max(goal.resolution, channel / 2)
+    while goal.admits(less.value) and not goal.admits(more.value) and more.ratio - less.ratio > end:
+        ratio = (less.ratio + more.ratio) / 2
+        found = Found(ratio, measure(ratio))
+        less, more = (found, more) if goal.admits(found.value) else (less, found)
+    return Bracket(start, less, more)
+
+
+def reached(goal: Goal, around: Bracket) -> Found | None:
+    """The one of the two cuts that reaches the goal, if one does; a cut that removes nothing does not."""
+    if goal.tolerance is None:
+        best = around.more if goal.admits(around.more.value) else around.less
+        return best if best.ratio > 0 else None
+    nearest = min(around.less, around.more, key=lambda end: abs(end.value - goal.asked))
+    nearest = around.more if nearest.value == around.start.value else nearest
+    return nearest if abs(nearest.value - goal.asked) <= goal.tolerance * goal.asked else None
+
+
+def missed(goal: Goal, around: Bracket, *, limits: str) -> PruneError:
+    """Why no cut reaches the goal, and how far one can go; `limits` says what confines the widths."""
+    if goal.tolerance is not None:
+        return _out_of_reach(goal, around.less, around.more, limits)
+    return PruneError(
+        f"prune.{goal.key}: no cut keeps to {worded(goal.asked, goal.unit)}, the smallest tried, "
+        f"{around.more.ratio:.2g} of the channels, comes to {worded(around.more.value, goal.unit)}",
+        hint=f"raise prune.{goal.key}, or train with a stronger penalty (sparsity.l1_gamma)",
+    )
+
+
+def _out_of_reach(goal: Goal, less: Found, more: Found, limits: str) -> PruneError:
+    asked, most, least = (worded(value, goal.unit) for value in (goal.asked, less.value, more.value))
+    if goal.asked > less.value:
+        return PruneError(f"prune.{goal.key}: {asked} is more than the network has, {most}", hint="lower the target")
+    if more.value > goal.asked:
+        return PruneError(
+            f"prune.{goal.key}: {asked} cannot be reached, {limits} leave {least}",
+            hint="lower prune.floor or prune.round_to, or raise the target",
+        )
+    return PruneError(
+        f"prune.{goal.key}: {limits} admit no cut near {asked}, but {most} and {least}",
+        hint="lower prune.round_to, or take one of these",
+    )
