@@ -40,7 +40,7 @@ FactorSet = Literal["nam", "bn", "all"]
 """Scale factors that the penalty acts on."""
 
 PenaltyForm = Literal["l1", "reweighted", "polarized"]
-"""How the penalty pushes: all factors alike, small ones harder, or small ones down and large ones up."""
+"""How the penalty pushes: all factors alike, small ones harder, or hardly those above the mean."""
 
 CriterionName = Literal["nam", "bn", "l1", "l2", "fpgm", "lamp", "taylor", "obd", "random"]
 """Channel importances in `namprune.pruning.IMPORTANCES`."""

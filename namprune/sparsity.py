@@ -10,7 +10,8 @@ push can be given another form, with n(γ) = |γ| / mean|γ| of the layer:
 
     reweighted  l1 * sign(γ) * r / mean(r), r = 1 / (n(γ) + 0.1): small factors are pushed harder, large ones spared
                 (Candès et al., 2008, https://arxiv.org/abs/0711.1612)
-    polarized   of t Σ|γ| - Σ| |γ| - mean|γ| |, t = 1.2, over all factors: below the mean down, above it up
+    polarized   of t Σ|γ| - Σ| |γ| - mean|γ| |, t = 1.2, over all factors: hard down below their
+                mean, hardly above it, and up there once most factors are small
                 (Zhuang et al., NeurIPS 2020)
 
 and be given only to the `share` of all factors with the lowest n(γ), ranked anew at every step: with a strength that

@@ -22,7 +22,8 @@ def prune_command(
     ] = None,
     target_params: Annotated[float | None, typer.Option(help="Share of the parameters to keep, in (0, 1).")] = None,
     target_latency: Annotated[
-        str | None, typer.Option(help="Time of a forward pass, 5ms, or share of the dense one's, 0.6; measured here.")
+        str | None,
+        typer.Option(help="Time of a forward pass, 5ms, or share of that before the cut, 0.6; measured here."),
     ] = None,
     target_size: Annotated[str | None, typer.Option(help="Size of the weights, such as 2MB or 800kB.")] = None,
     max_drop: Annotated[

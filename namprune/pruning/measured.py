@@ -46,13 +46,16 @@ def latency_target(
     table = LatencyTable.of(model, input_shape, batch=batch, channels_last=channels_last, device=device)
 
     def measure(cost: Cost, cuts: Cuts) -> float:
-        def take() -> tuple[float, float]:
-            pair = {"now": candidate(model, input_shape, cuts, shrinks=cost.shrinks), "dense": model}
-            taken = interleaved_latency(pair, input_shape, batch=batch, channels_last=channels_last)
-            return taken["now"].median, taken["dense"].median
+        if share is not None and _whole(cuts):
+            return 1.0
 
-        now, dense = table.look_up(_widths(cost, cuts), take)
-        return now if share is None else now / dense
+        def take() -> tuple[float, float]:
+            pair = {"now": candidate(model, input_shape, cuts, shrinks=cost.shrinks), "before": model}
+            taken = interleaved_latency(pair, input_shape, batch=batch, channels_last=channels_last)
+            return taken["now"].median, taken["before"].median
+
+        now, before = table.look_up(_widths(cost, cuts), take)
+        return now if share is None else now / before
 
     return Goal(
         key="target_latency",
@@ -78,17 +81,22 @@ def accuracy_drop(
 
     The BatchNorm statistics of every candidate are re-estimated over `limit` batches for calibration; with 0 they stay.
     """
-    dense = accuracy(model, validation(), precision=precision).top1
+    before = accuracy(model, validation(), precision=precision)
 
     def measure(cost: Cost, cuts: Cuts) -> float:
-        if all(len(keep) == group.size for group, keep in cuts):
+        if _whole(cuts):
             return 0.0
         trial = candidate(model, input_shape, cuts, shrinks=cost.shrinks)
         if limit:
             recalibrate(trial, calibration(), limit=limit)
-        return 100 * (dense - accuracy(trial, validation(), precision=precision).top1)
+        now = accuracy(trial, validation(), precision=precision)
+        return 100 * round((before.top1 - now.top1) * before.images) / before.images  # whole pictures
 
     return Goal(key="max_drop", asked=points, unit=" points", measure=measure, tolerance=None, resolution=RESOLUTION)
+
+
+def _whole(cuts: Cuts) -> bool:
+    return all(len(keep) == group.size for group, keep in cuts)
 
 
 def candidate(model: nn.Module, input_shape: tuple[int, int, int], cuts: Cuts, *, shrinks: bool) -> nn.Module:

@@ -20,6 +20,9 @@ from namprune.pruning.target import Goal, macs_share
 from namprune.result import Target, record_from_json, to_json
 from namprune.table import Table, quantity
 
+HELD = "held: one step narrower would miss the target"
+"""Note of a group whose channels are too dear for the target."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GroupCut:
@@ -135,12 +138,12 @@ def make_plan(
     """
     aim = _only(ratio, None if target_macs is None else macs_share(target_macs), target)
     ranking = Ranking.of(graph, input_shape, criterion=criterion, bottlenecks=bottlenecks, seed=seed, batches=batches)
-    ratio, kept, value = ranking.choose(aim, scope=scope, floor=floor, round_to=round_to)
+    ratio, kept, value, held = ranking.choose(aim, scope=scope, floor=floor, round_to=round_to)
     dead = {group.root: mask for group, mask in zip(graph.groups, near_zero(graph.groups), strict=True)}
     note = partial(_note, scope=scope, floor=floor, round_to=round_to)
     cuts = tuple(
-        _group_cut(group, score, keep, cost=ranking.cost, note=note(group.size, len(keep)))
-        for (group, score), keep in zip(ranking.scored, kept, strict=True)
+        _group_cut(group, score, keep, cost=ranking.cost, note=HELD if at in held else note(group.size, len(keep)))
+        for at, ((group, score), keep) in enumerate(zip(ranking.scored, kept, strict=True))
     )
     if all(len(cut.kept) == cut.before for cut in cuts):
         raise PruneError(

@@ -76,20 +76,23 @@ class Ranking:
         held: dict[int, int] = {}
         keep = partial(self.kept, scope=scope, floor=floor, round_to=round_to, held=held)
         if not isinstance(aim, Goal):
-            return Choice(aim, keep(aim), 1 - aim)
+            return Choice(aim, keep(aim))
         channel = 1 / max(1, sum(group.size for group, _ in self.scored))
 
         def left(ratio: float) -> float:
             return aim.measure(self.cost, self._cuts(keep(ratio)))
 
         first = around = bracket(aim, left, channel=channel)
-        while not (found := reached(aim, around)):
+        while not (found := reached(aim, around)) or self._whole(keep(found.ratio)):
             step = next(_steps(keep(around.less.ratio), keep(around.more.ratio)), None)
             if step is None or aim.resolution or not aim.admits(around.less.value) or aim.admits(around.more.value):
                 raise missed(aim, first, limits=f"floor {floor:g} and round_to {round_to}")
             held.update([step])
             around = bracket(aim, left, channel=channel)
-        return Choice(found.ratio, keep(found.ratio), found.value)
+        return Choice(found.ratio, keep(found.ratio), found.value, frozenset(held))
+
+    def _whole(self, kept: Sequence[Tensor]) -> bool:
+        return all(len(keep) == group.size for (group, _), keep in zip(self.scored, kept, strict=True))
 
     def _cuts(self, kept: Sequence[Tensor]) -> list[tuple[ChannelGroup, Tensor]]:
         return [(group, keep) for (group, _), keep in zip(self.scored, kept, strict=True)]
@@ -100,7 +103,9 @@ class Choice(NamedTuple):
 
     ratio: float
     kept: list[Tensor]
-    value: float
+    value: float = 0.0
+    held: frozenset[int] = frozenset()
+    """Positions of the groups that were held at their width, because less of them would have missed the goal."""
 
 
 def _steps(before: Sequence[Tensor], after: Sequence[Tensor]) -> Iterator[tuple[int, int]]:

@@ -9,6 +9,23 @@ import yaml
 from namprune.recipe.schema import Recipe
 from namprune.recipe.tree import scalar
 
+_LATER: dict[str, dict[str, Any]] = {
+    "sparsity": {"form": "l1", "share": 1.0},
+    "prune": {
+        "target_macs": None,
+        "target_params": None,
+        "target_size": None,
+        "target_latency": None,
+        "max_drop": None,
+        "bottlenecks": "auto",
+        "latency_batch": 64,
+        "score_batches": 16,
+        "compensate": 0,
+    },
+    "finetune": {"distill": None},
+}
+"""Keys that came after the first runs, at what was meant before: left out there, so that older runs are recognized."""
+
 
 class _Dumper(yaml.SafeDumper):
     """Quotes also the words that only our reader takes for numbers; keeps lists on one line."""
@@ -44,8 +61,11 @@ def recipe_digest(recipe: Recipe, *, kind: Literal["train", "prune"]) -> str:
         "runtime": {"device", "channels_last", "compile"},
     }
     later: dict[str, bool | set[str]] = {"prune": True, "finetune": True} if kind == "train" else {}
-    # What is not set is left out, so that a new optional key leaves the digests of older runs as they are.
-    tree = recipe.model_dump(mode="json", exclude=repeated | later, exclude_none=True)
+    tree = recipe.model_dump(mode="json", exclude=repeated | later)
+    for section, neutral in _LATER.items():
+        if section in tree:
+            keys = tree[section].items()
+            tree[section] = {key: value for key, value in keys if key not in neutral or value != neutral[key]}
     canonical = json.dumps(tree, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

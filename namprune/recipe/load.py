@@ -106,7 +106,8 @@ def _drop_other_attention(root: dict[str, Any], overrides: Iterable[Override]) -
 
 def _drop_other_aim(root: dict[str, Any], overrides: Iterable[Override]) -> None:
     """How much goes is said by one key: what the file says of it falls when an override says it in another."""
-    given = {override.path[-1] for override in overrides if override.path in [("prune", aim) for aim in AIMS]}
+    keys = [("prune", aim) for aim in AIMS]
+    given = {override.path[-1] for override in overrides if override.path in keys and override.value is not None}
     section = root.get("prune")
     if given and isinstance(section, dict):
         root["prune"] = {key: value for key, value in section.items() if key not in AIMS or key in given}

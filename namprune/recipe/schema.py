@@ -135,7 +135,7 @@ class SparsitySection(Section):
     on: FactorSet = "all"
     """Which γ are penalized: those of NAM, those of plain BN, or all."""
     form: PenaltyForm = "l1"
-    """How γ is pushed: all alike, small ones harder (`reweighted`), or small down and large up (`polarized`)."""
+    """How γ is pushed: all alike, small ones harder (`reweighted`), or small ones alone (`polarized`)."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Only this share of the γ is penalized, the lowest of their layers: what is meant to be cut."""
     warmup: NonNegative = 0.0
@@ -156,12 +156,12 @@ class PruneSection(Section):
     target_params: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of the parameters to keep, met to 2 %."""
     target_latency: LatencyTarget | None = None
-    """Time of a forward pass in float32, such as `5ms`, or share of the dense network's, such as `0.6`: measured on
+    """Time of a forward pass in float32, such as `5ms`, or share of that before the cut, such as `0.6`: measured on
     this device at `latency_batch` and met to 5 %."""
     target_size: SizeTarget | None = None
     """Size of the file of weights, such as `2MB`, `800kB` or `1.5MiB`, met to 2 %."""
     max_drop: Annotated[float, Field(gt=0, le=100)] | None = None
-    """Points of validation accuracy that the cut may cost, recalibrated and not fine-tuned: the largest that holds."""
+    """Points of validation accuracy that the cut may cost, recalibrated and not fine-tuned; found by bisection."""
     latency_batch: Annotated[int, Field(ge=1, le=65_536)] = 64
     """Pictures per forward pass of `target_latency`."""
     criterion: CriterionName = "nam"

@@ -14,13 +14,13 @@ _WIDEST = 256
 
 
 def latency_of(text: str) -> tuple[float, Literal["share", "seconds"]]:
-    """`5ms` as seconds, `0.6` as a share of the dense network's latency; ValueError for anything else."""
+    """`5ms` as seconds, `0.6` as a share of the latency before the cut; ValueError for anything else."""
     number, unit = _split(text)
     if unit in SECONDS and number > 0:
         return number * SECONDS[unit], "seconds"
     if not unit and 0 < number < 1:
         return number, "share"
-    raise ValueError(f"expected a time such as 5ms, or a share of the dense latency such as 0.6, got {text!r}")
+    raise ValueError(f"expected a time such as 5ms, or a share of that before the cut such as 0.6, got {text!r}")
 
 
 def bytes_of(text: str) -> int:

@@ -161,7 +161,7 @@ def _say_signal(plan: PruningPlan) -> None:
         console.message(f"{signal}: recalibration should restore most of what the cut costs")
     else:
         console.warn(f"{signal}: the others carry what fine-tuning must restore (see sparsity.l1_gamma)")
-    if abs(removed - plan.ratio) > 0.005:
+    if plan.target is None and plan.target_macs is None and abs(removed - plan.ratio) > 0.005:
         console.warn(
             f"floor {plan.floor:g} and round_to {plan.round_to} allow {removed:.1%} of the channels to go, "
             f"not {plan.ratio:.1%}"

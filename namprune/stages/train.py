@@ -82,8 +82,8 @@ def _say_penalty(recipe: Recipe, *, images: int) -> None:
     if recipe.sparsity.l1_gamma == 0:
         console.message("no penalty on γ: expect a flat ranking (sparsity.l1_gamma sets one)")
         return
-    if recipe.train.optimizer != "sgd":
-        return  # AdamW divides the penalty by its own size: how far it moves a factor does not depend on l1
+    if recipe.train.optimizer != "sgd" or recipe.sparsity.form != "l1":
+        return  # AdamW divides the penalty by its own size, and the other forms push each factor by its own measure
     travel = penalty_travel(recipe, images=images)
     verdict = "enough to bring unneeded factors from 1 to zero" if travel > 1 else "too little to make zeros (needs 1)"
     console.message(f"penalty: moves a factor without another gradient by up to {travel:.2f}, {verdict}")

@@ -1,12 +1,13 @@
 """What is written reads back equal, and the digest tells experiments apart."""
 
 import json
+from pathlib import Path
 from typing import Literal
 
 import pytest
 import yaml
 
-from namprune.recipe import Recipe, dump_recipe, parse_recipe, recipe_digest
+from namprune.recipe import Recipe, dump_recipe, load_recipe, parse_recipe, recipe_digest
 from namprune.recipe.attention import NAMSection
 from namprune.recipe.schema import DataSection, FinetuneSection, ModelSection, TrainSection
 
@@ -59,3 +60,12 @@ def test_repetitions_of_an_experiment_share_their_digest() -> None:
     # what comes after training is no part of it
     later = [digest(other, kind="train") for other in ("prune.ratio=0.5", "finetune.lr=0.3")]
     assert {digest(kind="train")} == set(later)
+
+
+def test_runs_made_before_the_later_keys_are_still_recognized() -> None:
+    changes = ["data.limit=10000", "train.epochs=10", "train.batch_size=64", "train.warmup=1"]
+    recipe = load_recipe("resnet20", overrides=[*changes, "sparsity.l1_gamma=1.5e-3", "runtime.precision=bf16"])
+    record = Path(__file__).parents[2] / "benchmarks/results/attention-cifar10-jpeg/dense-nam-s0.json"
+    assert recipe_digest(recipe, kind="train") == json.loads(record.read_text())["recipe_digest"]
+    changed = recipe.model_copy(update={"sparsity": recipe.sparsity.model_copy(update={"share": 0.5})})
+    assert recipe_digest(changed, kind="train") != recipe_digest(recipe, kind="train")
