@@ -20,7 +20,7 @@ from namprune.result import record_from_json, to_json
 from namprune.runs import write_atomic
 
 Pair = tuple[float, float]
-"""Median seconds of a narrowed network, and of the dense one in turns with it."""
+"""Median seconds of a narrowed network, and of the uncut one in turns with it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from namprune.attention import Attention
 from namprune.choices import BottleneckRule, Scope
 from namprune.data.images import Batch
 from namprune.errors import ProofError, PruneError
-from namprune.pruning.bottleneck import BottleneckCut, located
+from namprune.pruning.bottleneck import BottleneckCut, located, shrink
 from namprune.pruning.graph import ChannelGraph, ChannelGroup
 from namprune.pruning.importance import Criterion
 from namprune.pruning.plan import GroupCut, PruningPlan, make_plan
@@ -110,9 +110,7 @@ def _cut(graph: ChannelGraph, plan: PruningPlan) -> None:
     for cut in plan.groups:
         if dropped := removed(cut):
             graph.remove(cut.root, dropped)
-    for hidden in plan.bottlenecks:
-        bottleneck = located(graph.model, hidden)
-        bottleneck.narrow(torch.tensor(hidden.kept, device=bottleneck.maker.weight.device))
+    shrink(graph.model, plan.bottlenecks)
 
 
 def removed(cut: GroupCut) -> list[int]:

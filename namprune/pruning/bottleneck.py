@@ -100,6 +100,13 @@ def chained(first: Sequence[BottleneckCut], second: Sequence[BottleneckCut]) -> 
     return tuple(cuts.values())
 
 
+def shrink(model: nn.Module, cuts: Sequence[BottleneckCut]) -> None:
+    """Narrow the hidden dimensions of a network, in place."""
+    for cut in cuts:
+        bottleneck = located(model, cut)
+        bottleneck.narrow(torch.tensor(cut.kept, device=bottleneck.maker.weight.device))
+
+
 def located(model: nn.Module, cut: BottleneckCut) -> Bottleneck:
     """The hidden dimension that a cut is of; PruneError if the network has none of that name and width."""
     attention = dict(model.named_modules()).get(cut.layer)

@@ -4,12 +4,11 @@ import copy
 import gc
 from collections.abc import Callable, Iterable
 
-import torch
 from torch import Tensor, nn
 
 from namprune.choices import Precision
 from namprune.measure import LatencyTable, accuracy, interleaved_latency
-from namprune.pruning.bottleneck import located, shrunk
+from namprune.pruning.bottleneck import shrink, shrunk
 from namprune.pruning.cost import Cost
 from namprune.pruning.graph import ChannelGraph
 from namprune.pruning.repair import recalibrate
@@ -107,9 +106,7 @@ def candidate(model: nn.Module, input_shape: tuple[int, int, int], cuts: Cuts, *
     for group, keep in cuts:
         if len(keep) < group.size:
             graph.remove(group.root, sorted(set(range(group.size)) - set(keep.tolist())))
-    for hidden in bottlenecks:
-        bottleneck = located(trial, hidden)
-        bottleneck.narrow(torch.tensor(hidden.kept, device=bottleneck.maker.weight.device))
+    shrink(trial, bottlenecks)
     del graph
     gc.collect()  # it is cyclic, and each would stay beside the next
     return trial

@@ -135,7 +135,7 @@ class SparsitySection(Section):
     on: FactorSet = "all"
     """Which γ are penalized: those of NAM, those of plain BN, or all."""
     form: PenaltyForm = "l1"
-    """How γ is pushed: all alike, small ones harder (`reweighted`), or small ones alone (`polarized`)."""
+    """How γ is pushed: all alike, small ones harder (`reweighted`), or large ones hardly (`polarized`)."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Only this share of the γ is penalized, the lowest of their layers: what is meant to be cut."""
     warmup: NonNegative = 0.0
