@@ -4,8 +4,8 @@ Every command is a function here, and so are its parts; they are loaded when the
 
     import namprune
 
-    plan, proof = namprune.prune_model(model, (3, 32, 32), ratio=0.3)
-    cost = namprune.complexity(model, (3, 32, 32))
+    pruned = namprune.prune_model(model, pictures, ratio=0.3)  # pictures (N, C, H, W)
+    cost = namprune.complexity(pruned.model, (3, 32, 32))
 """
 
 from importlib import import_module, metadata
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from namprune.measure import complexity as complexity
     from namprune.measure import interleaved_latency as interleaved_latency
     from namprune.models import build_model as build_model
+    from namprune.pruning import PrunedModel as PrunedModel
     from namprune.pruning import PruningPlan as PruningPlan
     from namprune.pruning import accuracy_drop as accuracy_drop
-    from namprune.pruning import apply_plan as apply_plan
     from namprune.pruning import file_size as file_size
     from namprune.pruning import latency_target as latency_target
     from namprune.pruning import params_share as params_share
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 __version__ = metadata.version("namprune")
 
 _HOMES = {
+    "PrunedModel": "namprune.pruning",
     "PruningPlan": "namprune.pruning",
     "Recipe": "namprune.recipe",
     "RunStore": "namprune.runs",
     "accuracy": "namprune.measure",
     "accuracy_drop": "namprune.pruning",
-    "apply_plan": "namprune.pruning",
     "build_data": "namprune.data",
     "build_model": "namprune.models",
     "compare": "namprune.stages.compare",

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from namprune.errors import RunError
-from namprune.result import EpochRecord, Kind, RunResult, from_json, to_json
+from namprune.result import Kind, RunResult, from_json, to_json
 
 State = Literal["finished", "unfinished", "broken"]
 
@@ -75,6 +75,11 @@ class RunFolder:
     def plan(self) -> Path:
         """What was removed, of a pruned run."""
         return self.path / "plan.json"
+
+    @property
+    def sensitivity(self) -> Path:
+        """One JSON line per cut that was tried on the run's network: what can be measured again, under no digest."""
+        return self.path / "sensitivity.jsonl"
 
     @property
     def result_file(self) -> Path:
@@ -143,10 +148,10 @@ class RunFolder:
             if self.path.exists():
                 shutil.rmtree(self.path)
 
-    def append_metrics(self, record: EpochRecord) -> None:
-        """Add one JSON line to metrics.jsonl."""
-        with _writing(self.metrics), self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dataclasses.asdict(record)) + "\n")
+    def append(self, file: Path, record: Mapping[str, object]) -> None:
+        """Add one JSON line to a file of the folder."""
+        with _writing(file), file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(record) + "\n")
 
     def finish(self, result: RunResult) -> RunResult:
         """Write result.json, the mark of a finished run, with the digests of the files; return it so."""

@@ -141,7 +141,8 @@ def measure(model: nn.Module, data: Data, shape: tuple[int, int, int], name: str
         criterion = CANDIDATES.get(name, name)
         batches = islice(data.train.shuffled(batch_size=BATCH, seed=seed, epoch=1), RECALIBRATE)
         needs = {"batches": batches} if needs_batches(criterion) else {}
-        prune_model(model, shape, target_macs=keep, criterion=criterion, seed=seed, **needs)
+        example = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
+        model = prune_model(model, example, target_macs=keep, criterion=criterion, seed=seed, **needs).model
     seconds = time.perf_counter() - started
     raw = accuracy(model, data.val.ordered(batch_size=500), precision="bf16").top1
     recalibrate(model, data.train.shuffled(batch_size=BATCH, seed=seed, epoch=0), limit=RECALIBRATE)

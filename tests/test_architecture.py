@@ -25,7 +25,7 @@ FLOORS = {
         (
             ("errors", "choices", "table"),
             ("recipe", "result"),
-            ("runs", "console", "device", "attention", "data", "optim"),
+            ("runs", "console", "device", "attention", "data", "optim", "figure"),
             ("report", "measure", "cam", "models", "sparsity"),
             ("training", "pruning"),
             ("checkpoint", "export"),
@@ -41,7 +41,7 @@ DOORS = {
     "torch_pruning": "namprune.pruning.graph",
     "thop": "namprune.measure.complexity",
     "captum": "namprune.cam.gradcam",
-    "matplotlib": "namprune.cam.overlay",
+    "matplotlib": "namprune.figure",
     "yaml": "namprune.recipe",
     "rich": "namprune.console",
     "typer": "namprune.cli",

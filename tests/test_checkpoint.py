@@ -72,15 +72,16 @@ def test_dense_and_pruned_networks_come_back_to_the_bit(name: str, attention: st
         assert torch.equal(_logits(loaded), _logits(model))
         assert to_bytes(loaded) == to_bytes(model)
         assert repr(loaded) == repr(model)  # the widths that layers print are those they have
-        prune_model(model, INPUT, ratio=0.5)
+        model = prune_model(model, PICTURES, ratio=0.5).model
 
 
 @pytest.mark.parametrize("attention", ["se", "cbam", "bam"])
 def test_shrunk_bottlenecks_come_back_to_the_bit(attention: str, tmp_path: Path) -> None:
     recipe = _recipe("resnet20", attention)
     model, weights = _network(recipe), tmp_path / "model.safetensors"
-    plan, _ = prune_model(model, INPUT, ratio=0.5, bottlenecks="shrink")
-    assert plan.bottlenecks
+    pruned = prune_model(model, PICTURES, ratio=0.5, bottlenecks="shrink")
+    assert pruned.plan.bottlenecks
+    model = pruned.model
     weights.write_bytes(to_bytes(model))
     loaded = _load(recipe, weights)
     assert torch.equal(_logits(loaded), _logits(model))
@@ -91,20 +92,20 @@ def test_shrunk_bottlenecks_come_back_to_the_bit(attention: str, tmp_path: Path)
 def test_a_loaded_network_is_pruned_again_like_the_saved_one(name: str, attention: str, tmp_path: Path) -> None:
     recipe = _recipe(name, attention)
     model, weights = _network(recipe), tmp_path / "model.safetensors"
-    prune_model(model, INPUT, ratio=0.4, bottlenecks="shrink")
+    model = prune_model(model, PICTURES, ratio=0.4, bottlenecks="shrink").model
     weights.write_bytes(to_bytes(model))
-    loaded = _load(recipe, weights)
-    plan, _ = prune_model(model, INPUT, ratio=0.4, bottlenecks="shrink")
-    again, _ = prune_model(loaded, INPUT, ratio=0.4, bottlenecks="shrink")
-    assert plan == again
-    assert to_bytes(loaded) == to_bytes(model)
+    once, again = (
+        prune_model(network, PICTURES, ratio=0.4, bottlenecks="shrink") for network in (model, _load(recipe, weights))
+    )
+    assert once.plan == again.plan
+    assert to_bytes(once.model) == to_bytes(again.model)
 
 
 @pytest.mark.parametrize("attention", ["channel", "sa", "ulsam", "bam"])
 def test_a_fresh_network_has_the_widths_of_the_file_and_the_start_of_a_new_one(attention: str, tmp_path: Path) -> None:
     recipe = _recipe("resnet20", attention)
     model, weights = _network(recipe), tmp_path / "model.safetensors"
-    prune_model(model, INPUT, ratio=0.5, bottlenecks="shrink")
+    model = prune_model(model, PICTURES, ratio=0.5, bottlenecks="shrink").model
     weights.write_bytes(to_bytes(model))
     fresh = fresh_network(recipe, weights, classes=10, input_shape=INPUT)
     assert repr(fresh) == repr(model)
@@ -124,7 +125,7 @@ def test_a_fresh_network_has_the_widths_of_the_file_and_the_start_of_a_new_one(a
 def test_another_process_gets_the_same_logits(tmp_path: Path) -> None:
     recipe = _recipe("resnet20", "both")
     model, weights = _network(recipe), tmp_path / "model.safetensors"
-    prune_model(model, INPUT, ratio=0.5)
+    model = prune_model(model, PICTURES, ratio=0.5).model
     weights.write_bytes(to_bytes(model))
     (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
     save_file({"x": PICTURES}, tmp_path / "pictures")

@@ -1,5 +1,6 @@
 """Run folders: whole or not there, named safely, checked by digest."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -118,8 +119,8 @@ def test_a_finished_run_comes_back_with_its_digests(store: RunStore, make_result
         phase="train", epoch=1, epochs=2, loss=1.0, accuracy=0.4, val=accuracy, lr=0.1,
         seconds=2.0, images_per_second=50.0, gamma=None,
     )  # fmt: skip
-    folder.append_metrics(record)
-    folder.append_metrics(record)
+    folder.append(folder.metrics, dataclasses.asdict(record))
+    folder.append(folder.metrics, dataclasses.asdict(record))
     assert folder.state() == "unfinished"
     finished = folder.finish(make_result("a"))
     assert [json.loads(line)["val"]["top1"] for line in folder.metrics.read_text().splitlines()] == [0.5, 0.5]

@@ -1,19 +1,17 @@
-"""A picture beside class-activation maps of it, as a PNG; the door of matplotlib."""
+"""A picture beside class-activation maps of it, as a PNG."""
 
-import io
 import textwrap
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-INCHES, DPI = 3.0, 150
-"""Side of a panel, and its resolution."""
+from namprune.figure import Axes, Figure, to_png
+
+INCHES = 3.0
+"""Side of a panel."""
 
 COLOURS = "turbo"
 LETTERS = 38
@@ -40,11 +38,7 @@ def draw(picture: Tensor, panels: Sequence[Panel], *, title: str, caption: str) 
         # where the map is low the picture shows through; never all of it goes
         axes.imshow(heat, cmap=COLOURS, vmin=0, vmax=1, alpha=0.15 + 0.5 * heat, interpolation="bilinear")
     figure.supxlabel(caption, fontsize=9, parse_math=False)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a box stands for what the font lacks
-        figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
-    return buffer.getvalue()
+    return to_png(figure)
 
 
 def _show(axes: Axes, pixels: NDArray[np.uint8], title: str) -> None:

@@ -17,7 +17,6 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from namprune.pruning.apply import removed
 from namprune.pruning.graph import ChannelGraph
 from namprune.pruning.plan import PruningPlan
 
@@ -28,8 +27,8 @@ def compensate(
 ) -> tuple[str, ...]:
     """Shift the readers of the channels that go, in place, and return those that have nowhere to put it.
 
-    Call it before `apply_plan`, while the weights that go are there: the cut carries the shifted values over, and its
-    proof holds as of any other network. The means are those over `limit` batches.
+    Call it before `PruningPlan.apply`, while the weights that go are there: the cut carries the shifted values over,
+    and its proof holds as of any other network. The means are those over `limit` batches.
     """
     losses = list(_losses(graph, plan))
     means = input_means(graph.model, {name for name, _ in losses}, batches, limit=limit)
@@ -86,7 +85,7 @@ def _losses(graph: ChannelGraph, plan: PruningPlan) -> Iterator[tuple[str, Tenso
     groups = {group.root: group for group in graph.groups}
     for cut in plan.groups:
         goes = torch.zeros(cut.before, dtype=torch.bool)
-        goes[removed(cut)] = True
+        goes[list(cut.removed)] = True
         for member in groups[cut.root].members:
             if member.side == "in" and goes.any():
                 yield member.name, member.positions[goes[member.channels]]

@@ -3,6 +3,7 @@
 import copy
 import gc
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from namprune.pruning.cost import Cost
 from namprune.pruning.graph import ChannelGraph
 from namprune.pruning.repair import recalibrate
 from namprune.pruning.target import Cuts, Goal
+from namprune.result import Accuracy
 
 LATENCY_TOLERANCE = 0.05
 """Medians of one network, taken in turns on a machine with other work, repeat to some per cent: no closer is known."""
@@ -81,17 +83,43 @@ def accuracy_drop(
     The BatchNorm statistics of every candidate are re-estimated over `limit` batches for calibration; with 0 they stay.
     """
     before = accuracy(model, validation(), precision=precision)
+    after = partial(
+        cut_accuracy,
+        model,
+        input_shape,
+        validation=validation,
+        calibration=calibration,
+        limit=limit,
+        precision=precision,
+    )
 
     def measure(cost: Cost, cuts: Cuts) -> float:
         if _whole(cuts):
             return 0.0
-        trial = candidate(model, input_shape, cuts, shrinks=cost.shrinks)
-        if limit:
-            recalibrate(trial, calibration(), limit=limit)
-        now = accuracy(trial, validation(), precision=precision)
+        now = after(cuts, shrinks=cost.shrinks)
         return 100 * round((before.top1 - now.top1) * before.images) / before.images  # whole pictures
 
     return Goal(key="max_drop", asked=points, unit=" points", measure=measure, tolerance=None, resolution=RESOLUTION)
+
+
+def cut_accuracy(
+    model: nn.Module,
+    input_shape: tuple[int, int, int],
+    cuts: Cuts,
+    *,
+    shrinks: bool,
+    validation: Callable[[], Batches],
+    calibration: Callable[[], Batches],
+    limit: int = 32,
+    precision: Precision = "fp32",
+) -> Accuracy:
+    """Accuracy, on the validation batches, of a copy with only the given channels, its BatchNorm statistics
+    re-estimated over `limit` batches for calibration; with 0 they stay.
+    """
+    trial = candidate(model, input_shape, cuts, shrinks=shrinks)
+    if limit:
+        recalibrate(trial, calibration(), limit=limit)
+    return accuracy(trial, validation(), precision=precision)
 
 
 def _whole(cuts: Cuts) -> bool:

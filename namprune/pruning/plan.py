@@ -1,51 +1,26 @@
 """A removal as data: which channels of which layers stay, why, and what it saves. Inspect, save, replay."""
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from namprune.choices import BottleneckRule, Scope
-from namprune.data.images import Batch
+from namprune.choices import Scope
 from namprune.errors import PruneError
-from namprune.pruning.allocate import least_width
+from namprune.pruning.apply import apply_cuts
 from namprune.pruning.bottleneck import BottleneckCut, chained
-from namprune.pruning.cost import Cost
-from namprune.pruning.factors import near_zero
-from namprune.pruning.graph import ChannelGraph, ChannelGroup
-from namprune.pruning.importance import Criterion, criterion_name
-from namprune.pruning.ranking import Ranking, Shape
-from namprune.pruning.target import Goal, macs_share
+from namprune.pruning.cut import GroupCut
+from namprune.pruning.graph import ChannelGraph
+from namprune.pruning.ranking import Shape
 from namprune.result import Target, record_from_json, to_json
 from namprune.table import Table, quantity
-
-HELD = "held: one step narrower would miss the target"
-"""Note of a group whose channels are too dear for the target."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupCut:
-    """What happens to one group of channels."""
-
-    root: str
-    """The layer that names the group."""
-    layers: tuple[str, ...]
-    """Every layer that loses channels with it."""
-    before: int
-    kept: tuple[int, ...]
-    """Indices that stay, ascending."""
-    scores: tuple[float, ...]
-    macs_saved: int
-    """Multiply-accumulates of one picture that this cut alone would save."""
-    note: str = ""
-    """Why it gives less than its scores would have it give."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PruningPlan:
     """One removal from one network."""
 
+    input_shape: Shape
+    """Of the pictures that it was made for."""
     ratio: float
     """Share of the channels that was to go: asked for, or found for a target."""
     target_macs: float | None = None
@@ -79,6 +54,19 @@ class PruningPlan:
         """Channels of all groups after."""
         return sum(len(cut.kept) for cut in self.groups)
 
+    def apply(self, model: nn.Module, *, pictures: Tensor | None = None, graph: ChannelGraph | None = None) -> float:
+        """Cut a network in place and return the proof: how far its logits on `pictures` (N, C, H, W), by default
+        noise, are from those with the same channels at zero, as a share of the largest.
+
+        The parameters are new objects afterwards: build an optimizer after the cut. A `graph` of the network spares
+        tracing it.
+
+        Raises:
+            PruneError: the plan was made for another network.
+            ProofError: the difference is more than rounding; the network is as it was.
+        """
+        return apply_cuts(model, self.groups, self.bottlenecks, self.input_shape, pictures=pictures, graph=graph)
+
     def to_json(self) -> str:
         """Indented JSON."""
         return to_json(self)
@@ -109,85 +97,6 @@ class PruningPlan:
         )
 
 
-def make_plan(
-    graph: ChannelGraph,
-    input_shape: Shape,
-    *,
-    ratio: float | None = None,
-    target_macs: float | None = None,
-    target: Goal | None = None,
-    criterion: Criterion = "nam",
-    scope: Scope = "global",
-    floor: float = 0.1,
-    round_to: int = 1,
-    bottlenecks: BottleneckRule = "auto",
-    seed: int = 0,
-    batches: Iterable[Batch] | None = None,
-) -> PruningPlan:
-    """Rank the channels of every group and decide which stay. The network is not touched.
-
-    How much goes is said by one of `ratio`, the share of the channels to remove, `target_macs`, the share of the
-    multiply-accumulates to keep, which is met to 2 %, and `target`, any other goal.
-
-    A criterion is one of `IMPORTANCES` or a function from a group to its scores. Those that look at pictures take
-    all of `batches`.
-
-    Raises:
-        PruneError: nothing can be removed under these conditions, or the target cannot be met.
-        ValueError: not one of `ratio`, `target_macs` and `target`, or no batches where the criterion needs them.
-    """
-    aim = _only(ratio, None if target_macs is None else macs_share(target_macs), target)
-    ranking = Ranking.of(graph, input_shape, criterion=criterion, bottlenecks=bottlenecks, seed=seed, batches=batches)
-    ratio, kept, value, held = ranking.choose(aim, scope=scope, floor=floor, round_to=round_to)
-    dead = {group.root: mask for group, mask in zip(graph.groups, near_zero(graph.groups), strict=True)}
-    note = partial(_note, scope=scope, floor=floor, round_to=round_to)
-    cuts = tuple(
-        _group_cut(group, score, keep, cost=ranking.cost, note=HELD if at in held else note(group.size, len(keep)))
-        for at, ((group, score), keep) in enumerate(zip(ranking.scored, kept, strict=True))
-    )
-    if all(len(cut.kept) == cut.before for cut in cuts):
-        raise PruneError(
-            f"prune.ratio: {ratio:g} removes no channel with floor {floor:g} and round_to {round_to}",
-            hint="raise the ratio or lower round_to",
-        )
-    name = criterion_name(criterion)
-    return PruningPlan(
-        ratio=ratio,
-        target_macs=target_macs,
-        target=None if target is None else target.record(value),
-        criterion=name,
-        scope=scope,
-        floor=floor,
-        round_to=round_to,
-        groups=cuts,
-        bottlenecks=ranking.shrunk(kept),
-        skipped=graph.skipped | {group.root: f"{name} has nothing to judge it by" for group in ranking.unscored},
-        near_zero=sum(int(mask.sum()) for mask in dead.values()) / sum(map(len, dead.values())),
-        near_zero_removed=_removed_share(cuts, dead),
-        macs_before=ranking.cost.total,
-        macs_after=ranking.macs_after(kept),
-    )
-
-
-def _only(*aims: float | Goal | None) -> float | Goal:
-    given = [aim for aim in aims if aim is not None]
-    if len(given) != 1:
-        raise ValueError("give one of ratio, target_macs and target")
-    return given[0]
-
-
-def _group_cut(group: ChannelGroup, score: Tensor, keep: Tensor, *, cost: Cost, note: str) -> GroupCut:
-    return GroupCut(
-        root=group.root,
-        layers=tuple(member.name for member in group.members),
-        before=group.size,
-        kept=tuple(keep.tolist()),
-        scores=tuple(score.tolist()),
-        macs_saved=cost.total - cost.after([(group, keep)]),
-        note=note,
-    )
-
-
 def compose(first: PruningPlan, second: PruningPlan) -> PruningPlan:
     """The one plan that does to a network what `first` and then `second` do: indices of `second` count in what
     `first` left.
@@ -214,6 +123,7 @@ def compose(first: PruningPlan, second: PruningPlan) -> PruningPlan:
         )
     cuts += earlier.values()
     return PruningPlan(
+        input_shape=first.input_shape,
         ratio=1 - sum(len(cut.kept) for cut in cuts) / sum(cut.before for cut in cuts),
         criterion=second.criterion,
         scope=second.scope,
@@ -227,23 +137,3 @@ def compose(first: PruningPlan, second: PruningPlan) -> PruningPlan:
         macs_before=first.macs_before,
         macs_after=second.macs_after,
     )
-
-
-def _removed_share(cuts: Sequence[GroupCut], dead: Mapping[str, Tensor]) -> float:
-    gone = dying = 0
-    for cut in cuts:
-        stays = set(cut.kept)
-        fates = [bool(mask) for index, mask in enumerate(dead[cut.root]) if index not in stays]
-        gone, dying = gone + len(fates), dying + sum(fates)
-    return dying / gone
-
-
-def _note(before: int, kept: int, *, scope: Scope, floor: float, round_to: int) -> str:
-    least = least_width(before, floor=floor, round_to=round_to)
-    if kept == before and least == before:
-        return "cannot be narrower"
-    if kept == before and scope == "local":
-        return "its next narrower width is below what is asked"
-    if kept == before:
-        return "all of its channels rank higher than those removed"
-    return "at the floor" if kept == least else ""

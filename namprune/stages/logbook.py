@@ -1,5 +1,6 @@
 """What a training leaves while it goes: a line per epoch on the terminal, in metrics.jsonl and for TensorBoard."""
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,7 +27,7 @@ def follow(
                 bar.advance(note=_step_note(event))
                 continue
             records.append(event)
-            run.append_metrics(event)
+            run.append(run.metrics, dataclasses.asdict(event))
             console.message(_epoch_line(event, description))
             for tag, value in _scalars(event).items():
                 board.add_scalar(f"{event.phase}/{tag}", value, event.epoch)

@@ -13,7 +13,7 @@ from namprune.checkpoint import to_bytes
 from namprune.data import Data, build_data
 from namprune.device import describe_environment, pick_device
 from namprune.models import build_model
-from namprune.pruning import ChannelGraph, PruningPlan, apply_plan, compensate, make_plan, needs_batches, recalibrate
+from namprune.pruning import ChannelGraph, PruningPlan, compensate, make_plan, needs_batches, recalibrate
 from namprune.recipe import dump_recipe, recipe_digest
 from namprune.recipe.schema import Recipe
 from namprune.result import Cut, Measurement, RunResult
@@ -72,7 +72,7 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
     teacher = placed(copy.deepcopy(model), recipe, device) if recipe.finetune.distill else None
     _compensate(planned, data, recipe, device)
     pictures, _ = next(iter(data.val.ordered(batch_size=PROOF_PICTURES)))
-    proof = apply_plan(model, the_plan, data.input_shape, pictures=pictures, graph=planned.graph)
+    proof = the_plan.apply(model, pictures=pictures, graph=planned.graph)
     console.message(f"proof: pruned and masked network agree to {proof:.1e} of the largest logit")
     run = store.create(name, recipe=dump_recipe(recipe))
     run.write(run.plan, the_plan.to_json())

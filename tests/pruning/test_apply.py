@@ -14,8 +14,8 @@ from namprune.attention.se import SE
 from namprune.choices import Scope
 from namprune.errors import ProofError, PruneError
 from namprune.models import AttentionPlan
-from namprune.pruning import ChannelGraph, PruningPlan, apply_plan, make_plan, prune_model
-from namprune.pruning.apply import PROOF_TOLERANCE, removed
+from namprune.pruning import ChannelGraph, PruningPlan, make_plan, prune_model
+from namprune.pruning.apply import PROOF_TOLERANCE
 
 INPUT = (3, 8, 8)
 PICTURES = torch.randn(4, *INPUT, generator=torch.Generator().manual_seed(1))
@@ -31,7 +31,7 @@ def _hooked_to_zero(model: nn.Module, plan: PruningPlan, graph: ChannelGraph) ->
     dense = copy.deepcopy(model).double().eval()
     groups = {group.root: group for group in graph.groups}
     for cut in plan.groups:
-        drop = torch.tensor(removed(cut), dtype=torch.int64)
+        drop = torch.tensor(cut.removed, dtype=torch.int64)
         for member in groups[cut.root].members:
             if isinstance(member.module, nn.BatchNorm2d):
                 dense.get_submodule(member.name).register_forward_hook(
@@ -58,7 +58,7 @@ def test_the_pruned_network_is_the_masked_one(
     graph = ChannelGraph(model, INPUT)
     plan = make_plan(graph, INPUT, ratio=ratio, scope=scope)
     expected = _hooked_to_zero(model, plan, graph)
-    assert apply_plan(model, plan, INPUT, pictures=PICTURES, graph=graph) < PROOF_TOLERANCE
+    assert plan.apply(model, pictures=PICTURES, graph=graph) < PROOF_TOLERANCE
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     logits = model.eval()(PICTURES).double()
     torch.testing.assert_close(logits, expected, atol=1e-4 * float(expected.abs().max()), rtol=0)
@@ -68,7 +68,8 @@ def test_the_pruned_network_is_the_masked_one(
 def test_a_pruned_network_learns_on(make_network: NetworkFactory, name: str) -> None:
     model = make_network(name, "both")
     model.stem.requires_grad_(False)
-    plan, _ = prune_model(model, INPUT, ratio=0.5)
+    pruned = prune_model(model, PICTURES, ratio=0.5)
+    model, plan = pruned.model, pruned.plan
     model.train()(PICTURES).square().sum().backward()
     for parameter_name, parameter in model.named_parameters():
         if parameter_name.startswith("stem"):
@@ -86,27 +87,30 @@ def test_weights_are_those_that_torch_pruning_leaves(make_network: NetworkFactor
     graph = tp.DependencyGraph().build_dependency(theirs, example_inputs=torch.zeros(1, *INPUT))
     for cut in plan.groups:
         layer = theirs.get_submodule(cut.root)
-        graph.get_pruning_group(layer, tp.prune_conv_out_channels, removed(cut)).prune()
-    apply_plan(model, plan, INPUT, pictures=PICTURES)
+        graph.get_pruning_group(layer, tp.prune_conv_out_channels, list(cut.removed)).prune()
+    plan.apply(model, pictures=PICTURES)
     expected = theirs.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_network_can_be_pruned_again(make_network: NetworkFactory) -> None:
     model = make_network("resnet20", "both")
-    first, _ = prune_model(model, INPUT, ratio=0.4)
-    second, difference = prune_model(model, INPUT, ratio=0.4)
-    assert second.channels_before == first.channels_after
-    assert second.macs_before == first.macs_after
-    assert difference < PROOF_TOLERANCE
+    first = prune_model(model, PICTURES, ratio=0.4)
+    second = prune_model(first.model, PICTURES, ratio=0.4)
+    assert second.plan.channels_before == first.plan.channels_after
+    assert second.plan.macs_before == first.plan.macs_after
+    assert second.proof < PROOF_TOLERANCE
 
 
 @pytest.mark.parametrize("attention", ["channel", "se", "bam"])
 def test_a_plan_is_replayed_on_another_copy(make_network: NetworkFactory, attention: str) -> None:
     model, copied = make_network("resnet20", attention), make_network("resnet20", attention)
-    plan, _ = prune_model(model, INPUT, ratio=0.5, bottlenecks="shrink")
-    apply_plan(copied, PruningPlan.from_json(plan.to_json(), source="plan"), INPUT, pictures=PICTURES)
-    expected = model.state_dict()
+    before = copy.deepcopy(model.state_dict())
+    pruned = prune_model(model, PICTURES, ratio=0.5, bottlenecks="shrink")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    replayed = PruningPlan.from_json(pruned.plan.to_json(), source="plan")
+    assert replayed.apply(copied, pictures=PICTURES) == pruned.proof
+    expected = pruned.model.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in copied.state_dict().items())
 
 
@@ -137,7 +141,7 @@ def test_the_proof_sees_one_wrong_weight_before_the_network_is_touched(
     plan, before = _plan(model), copy.deepcopy(model).state_dict()
     monkeypatch.setattr("namprune.pruning.apply.ChannelGraph", graph)
     with pytest.raises(ProofError, match="would change the network"):
-        apply_plan(model, plan, INPUT, pictures=PICTURES)
+        plan.apply(model, pictures=PICTURES)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
@@ -155,8 +159,8 @@ class _Mixed(nn.Module):
 
 
 def test_each_layer_keeps_its_dtype() -> None:
-    model = _Mixed()
-    prune_model(model, INPUT, ratio=0.4, criterion="l2")
+    model = prune_model(_Mixed(), PICTURES, ratio=0.4, criterion="l2").model
+    assert isinstance(model, _Mixed)
     assert (model.body[0].out_channels, model.head.in_features) != (8, 8)
     assert {parameter.dtype for parameter in model.body.parameters()} == {torch.float32}
     assert {parameter.dtype for parameter in model.head.parameters()} == {torch.float64}
@@ -182,10 +186,10 @@ def test_the_proof_sees_a_normaliser_that_is_not_kept(
     network = make_network("resnet20", attention)
     plan = _plan(network)
     if holds:
-        apply_plan(network, plan, INPUT, pictures=PICTURES)
+        plan.apply(network, pictures=PICTURES)
     else:
         with pytest.raises(ProofError):
-            apply_plan(network, plan, INPUT, pictures=PICTURES)
+            plan.apply(network, pictures=PICTURES)
 
 
 class _Shifted(Bottleneck):
@@ -218,10 +222,10 @@ def test_the_proof_sees_hidden_units_that_are_mistaken(
     network = make_network("resnet20", AttentionPlan(partial(gate, reduction=2), "block"))
     plan = _plan(network, bottlenecks="shrink")
     if holds:
-        apply_plan(network, plan, INPUT, pictures=PICTURES)
+        plan.apply(network, pictures=PICTURES)
     else:
         with pytest.raises(ProofError):
-            apply_plan(network, plan, INPUT, pictures=PICTURES)
+            plan.apply(network, pictures=PICTURES)
 
 
 def test_a_plan_for_another_network_is_refused_before_the_cut(make_network: NetworkFactory) -> None:
@@ -229,5 +233,11 @@ def test_a_plan_for_another_network_is_refused_before_the_cut(make_network: Netw
     before = copy.deepcopy(model).state_dict()
     for other in (make_network("resnet20", width=0.5), make_network("mobilenetv2")):
         with pytest.raises(PruneError, match="this network has not"):
-            apply_plan(model, _plan(other), INPUT, pictures=PICTURES)
+            _plan(other).apply(model, pictures=PICTURES)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_an_example_that_is_no_batch_of_pictures_is_refused(make_network: NetworkFactory) -> None:
+    for example in (PICTURES[0], PICTURES[:0]):
+        with pytest.raises(ValueError, match=r"\(N, C, H, W\)"):
+            prune_model(make_network("resnet20"), example, ratio=0.3)

@@ -120,7 +120,7 @@ def test_each_cut_counts_from_the_widths_that_the_last_one_left(make_network: Ne
     model = make_network("resnet20", attention)
     for _ in range(3):
         before = _units(model)
-        prune_model(model, INPUT, ratio=0.5, scope="local", bottlenecks="shrink")
+        model = prune_model(model, torch.randn(2, *INPUT), ratio=0.5, scope="local", bottlenecks="shrink").model
         for key, (channels, units) in _units(model).items():
             were, hidden = before[key]
             assert channels == were // 2

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from namprune.pruning import ChannelGraph, PruningPlan, apply_plan, compensate, make_plan
+from namprune.pruning import ChannelGraph, PruningPlan, compensate, make_plan
 from namprune.pruning.compensate import input_means
 
 INPUT = (3, 8, 8)
@@ -64,7 +64,7 @@ def test_constant_channels_cost_nothing(bias: bool) -> None:
         assert all(cut.kept == (1, 3, 5, 7) for cut in plan.groups)
         if limit:
             assert compensate(graph, plan, _batches(), limit=limit) == ()
-        apply_plan(network, plan, INPUT, pictures=pictures, graph=graph)
+        plan.apply(network, pictures=pictures, graph=graph)
     torch.testing.assert_close(model(pictures), expected, atol=1e-5, rtol=1e-5)
     assert (plain(pictures) - expected).abs().max() > 0.1
 

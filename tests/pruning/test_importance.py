@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from namprune.attention import NAM
 from namprune.errors import PruneError
-from namprune.pruning import IMPORTANCES, ChannelGraph, ChannelGroup, PruningPlan, make_plan, needs_batches, prune_model
+from namprune.pruning import IMPORTANCES, ChannelGraph, ChannelGroup, PruningPlan, make_plan, needs_batches
 from namprune.pruning.allocate import allocate
 from namprune.pruning.importance import build_importance
 
@@ -68,9 +68,8 @@ def first_go_first(group: ChannelGroup) -> Tensor | None:
 
 
 def test_a_function_of_the_users_own_ranks(make_network) -> None:
-    plan, _ = prune_model(
-        make_network("resnet20", width=0.5), INPUT, ratio=0.25, criterion=first_go_first, scope="local"
-    )
+    graph = ChannelGraph(make_network("resnet20", width=0.5), INPUT)
+    plan = make_plan(graph, INPUT, ratio=0.25, criterion=first_go_first, scope="local")
     assert plan.criterion == "first_go_first"
     assert plan.skipped["stem.0"] == "first_go_first has nothing to judge it by"
     for cut in plan.groups:

@@ -9,7 +9,7 @@ from torch import nn
 
 from namprune.errors import PruneError, RunError
 from namprune.measure import layer_macs
-from namprune.pruning import ChannelGraph, PruningPlan, apply_plan, compose, make_plan
+from namprune.pruning import ChannelGraph, PruningPlan, compose, make_plan
 
 INPUT = (3, 8, 8)
 PICTURES = torch.randn(2, *INPUT)
@@ -27,7 +27,7 @@ def _macs(model: nn.Module) -> int:
 def _cut(model: nn.Module, plan: PruningPlan) -> nn.Module:
     """A pruned copy."""
     cut = copy.deepcopy(model)
-    apply_plan(cut, plan, INPUT, pictures=PICTURES)
+    plan.apply(cut, pictures=PICTURES)
     return cut
 
 

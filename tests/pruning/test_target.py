@@ -15,6 +15,7 @@ from namprune.pruning import ChannelGraph, PruningPlan, Ranking, file_size, make
 from namprune.pruning.measured import accuracy_drop, candidate, latency_target
 from namprune.pruning.size import file_bytes, parameters
 
+PICTURES = torch.zeros(1, 3, 8, 8)
 INPUT = (3, 8, 8)
 OTHER_PLANS = {
     "sa": AttentionPlan(partial(SA, groups=4), "block"),
@@ -49,19 +50,20 @@ def test_parameters_and_file_are_foretold_exactly(make_network, name, attention)
 def test_a_share_of_the_parameters_is_kept(make_network, scope) -> None:
     network = make_network("resnet20", "channel")
     before = _count(network)
-    plan, _ = prune_model(network, INPUT, target=params_share(0.4), criterion="bn", scope=scope)
+    pruned = prune_model(network, PICTURES, target=params_share(0.4), criterion="bn", scope=scope)
+    plan = pruned.plan
     assert plan.target is not None
-    assert _count(network) / before == plan.target.reached == pytest.approx(0.4, rel=0.02)
+    assert _count(pruned.model) / before == plan.target.reached == pytest.approx(0.4, rel=0.02)
     assert (plan.target.words, plan.target_macs) == ("0.4x parameters", None)
     assert PruningPlan.from_json(plan.to_json(), source="plan.json") == plan
 
 
 def test_the_file_gets_as_small_as_asked(make_network) -> None:
     network = make_network("resnet20", "se")
-    plan, _ = prune_model(network, INPUT, target=file_size(400_000), criterion="bn")
-    assert len(to_bytes(network)) == pytest.approx(400_000, rel=0.02)
-    assert plan.target is not None
-    assert plan.target.words == "400 kB"
+    pruned = prune_model(network, PICTURES, target=file_size(400_000), criterion="bn")
+    assert len(to_bytes(pruned.model)) == pytest.approx(400_000, rel=0.02)
+    assert pruned.plan.target is not None
+    assert pruned.plan.target.words == "400 kB"
 
 
 @pytest.mark.parametrize(
