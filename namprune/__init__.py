@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from namprune.models import build_model as build_model
     from namprune.pruning import PrunedModel as PrunedModel
     from namprune.pruning import PruningPlan as PruningPlan
+    from namprune.pruning import Sensitivity as Sensitivity
     from namprune.pruning import accuracy_drop as accuracy_drop
     from namprune.pruning import file_size as file_size
     from namprune.pruning import latency_target as latency_target
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from namprune.stages.explain import explain as explain
     from namprune.stages.prune import prune as prune
     from namprune.stages.scratch import scratch as scratch
+    from namprune.stages.sensitivity import sensitivity as sensitivity
     from namprune.stages.train import train as train
     from namprune.training import fit as fit
 
@@ -44,6 +46,7 @@ _HOMES = {
     "PruningPlan": "namprune.pruning",
     "Recipe": "namprune.recipe",
     "RunStore": "namprune.runs",
+    "Sensitivity": "namprune.pruning",
     "accuracy": "namprune.measure",
     "accuracy_drop": "namprune.pruning",
     "build_data": "namprune.data",
@@ -63,6 +66,7 @@ _HOMES = {
     "prune_model": "namprune.pruning",
     "recalibrate": "namprune.pruning",
     "scratch": "namprune.stages.scratch",
+    "sensitivity": "namprune.stages.sensitivity",
     "train": "namprune.stages.train",
 }
 """Where each public name lives, so that `import namprune` loads nothing but this."""

@@ -1,8 +1,9 @@
-"""What each criterion says of trained networks: validation accuracy right after a cut and after recalibration.
+"""What each criterion says of trained networks: validation accuracy right after a cut, recalibrated, fine-tuned.
 
-python scripts/bench_signal.py RUNS_FOLDER DATA OUT.jsonl RUN... [--keep 0.5,0.3] [--criteria NAME,...]
+python scripts/bench_signal.py RUNS_FOLDER DATA OUT.jsonl RUN... [--keep 0.5,0.3] [--criteria NAME,...] [--finetune]
 
-Every criterion cuts the same networks to the same MACs (2 %). No fine-tuning. Beside namprune's criteria stand
+Every criterion cuts the same networks to the same MACs (2 %); `--finetune` trains what is left as the run's recipe
+says. Beside namprune's criteria stand
 candidates that are not (`CANDIDATES` below) and, for networks without attention, torch-pruning's own pruner (`tp-*`).
 A line per cut is appended to OUT.jsonl; cuts that it has already are not made again. Prints the table over runs.
 """
@@ -27,8 +28,9 @@ from namprune.data import Data, build_data
 from namprune.measure import accuracy, complexity
 from namprune.pruning import IMPORTANCES, ChannelGroup, prune_model, recalibrate
 from namprune.pruning.importance import needs_batches
-from namprune.recipe import load_recipe
+from namprune.recipe import Recipe, load_recipe
 from namprune.runs import RunFolder, RunStore
+from namprune.training import fit
 
 BATCH, RECALIBRATE = 128, 16
 
@@ -132,8 +134,11 @@ def cut_by_theirs(model: nn.Module, shape: tuple[int, int, int], name: str, keep
     return best[1]
 
 
-def measure(model: nn.Module, data: Data, shape: tuple[int, int, int], name: str, keep: float, seed: int) -> dict:
-    """One cut of a network, which is changed."""
+def measure(
+    model: nn.Module, data: Data, shape: tuple[int, int, int], name: str, keep: float, recipe: Recipe, finetune: bool
+) -> dict:
+    """One cut of a network, which may be changed."""
+    seed = recipe.seed
     dense, started = complexity(model, shape).macs, time.perf_counter()
     if name in THEIRS:
         model = cut_by_theirs(model, shape, name, keep)
@@ -148,7 +153,10 @@ def measure(model: nn.Module, data: Data, shape: tuple[int, int, int], name: str
     recalibrate(model, data.train.shuffled(batch_size=BATCH, seed=seed, epoch=0), limit=RECALIBRATE)
     repaired = accuracy(model, data.val.ordered(batch_size=500), precision="bf16").top1
     share = complexity(model, shape).macs / dense
-    return {"macs": round(share, 4), "cut": raw, "recalibrated": repaired, "seconds": round(seconds, 2)}
+    found = {"macs": round(share, 4), "cut": raw, "recalibrated": repaired, "seconds": round(seconds, 2)}
+    if finetune:
+        found["finetuned"] = fit(model, data, recipe, phase="finetune")[-1].val.top1
+    return found
 
 
 def table(records: Iterable[dict], out: list[str]) -> None:
@@ -157,12 +165,12 @@ def table(records: Iterable[dict], out: list[str]) -> None:
     for record in records:
         kind = record["run"].rpartition("-s")[0]
         groups.setdefault((kind, record["keep"], record["criterion"]), []).append(record)
-    out.append("| runs | MACs kept | criterion | n | dense | cut | recalibrated |")
-    out.append("|---|---:|---|---:|---:|---:|---:|")
+    out.append("| runs | MACs kept | criterion | n | dense | cut | recalibrated | fine-tuned |")
+    out.append("|---|---:|---|---:|---:|---:|---:|---:|")
     for (kind, keep, name), group in sorted(
         groups.items(), key=lambda item: (item[0][:2], -_mean(item[1], "recalibrated"))
     ):
-        cells = [_cell(group, key) for key in ("dense", "cut", "recalibrated")]
+        cells = [_cell(group, key) for key in ("dense", "cut", "recalibrated", "finetuned")]
         out.append(f"| {kind} | {keep:g} | {name} | {len(group)} | {' | '.join(cells)} |")
 
 
@@ -171,7 +179,9 @@ def _mean(group: list[dict], key: str) -> float:
 
 
 def _cell(group: list[dict], key: str) -> str:
-    values = [100 * record[key] for record in group]
+    values = [100 * record[key] for record in group if key in record]
+    if not values:
+        return ""
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.1f}{spread}"
 
@@ -184,25 +194,29 @@ def main() -> None:
     parser.add_argument("names", nargs="+")
     parser.add_argument("--keep", default="0.5,0.3")
     parser.add_argument("--criteria", default=",".join((*IMPORTANCES, *CANDIDATES, *THEIRS)))
+    parser.add_argument("--finetune", action="store_true")
     args = parser.parse_args()
     records = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
-    done = {(record["run"], record["keep"], record["criterion"]) for record in records}
+    done = {(record["run"], record["keep"], record["criterion"], "finetuned" in record) for record in records}
     datas: dict[str, Data] = {}
     for run, keep, name in product(args.names, map(float, args.keep.split(",")), args.criteria.split(",")):
         folder: RunFolder = RunStore(args.runs).open(run)
         recipe, result = load_recipe(str(folder.recipe), overrides=[f"data.root={args.data}"]), folder.result()
-        if (run, keep, name) in done or (name in THEIRS and recipe.attention.name != "none"):
+        if (run, keep, name, args.finetune) in done or (name in THEIRS and recipe.attention.name != "none"):
             continue
         data = datas.setdefault(result.data_digest, build_data(recipe.data, device=torch.device("cpu")))
         model = load_network(recipe, folder.weights, classes=len(result.classes), input_shape=result.input_shape)
-        found = measure(model.to(memory_format=torch.channels_last), data, result.input_shape, name, keep, recipe.seed)
+        found = measure(
+            model.to(memory_format=torch.channels_last), data, result.input_shape, name, keep, recipe, args.finetune
+        )
         record = {"run": run, "keep": keep, "criterion": name, "dense": result.final.val.top1, **found}
         records.append(record)
         with args.out.open("a") as file:
             file.write(json.dumps(record) + "\n")
         print(record, flush=True)
+    latest = {(record["run"], record["keep"], record["criterion"]): record for record in records}
     lines: list[str] = []
-    table(records, lines)
+    table(latest.values(), lines)
     print("\n".join(lines))
 
 

@@ -17,6 +17,7 @@ from namprune.cli.prune import prune_command
 from namprune.cli.recipes import recipes_app
 from namprune.cli.report import report_command
 from namprune.cli.runs import runs_app
+from namprune.cli.sensitivity import sensitivity_command
 from namprune.cli.train import train_command
 from namprune.errors import NampruneError
 
@@ -24,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("train")(train_command)
 app.command("prune")(prune_command)
 app.command("compare")(compare_command)
+app.command("sensitivity")(sensitivity_command)
 app.command("evaluate")(evaluate_command)
 app.command("explain")(explain_command)
 app.command("report")(report_command)

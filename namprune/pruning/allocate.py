@@ -2,7 +2,8 @@
 
 Each group offers its least important channels in blocks that bring its width from one allowed value to the next
 lower one (with `round_to=1` a block is one channel). Blocks go in the order of their mean score, as many as the
-count asked for admits: never more than asked, never below the floor, ties in order of position.
+count asked for admits: never more than asked, never below the floor, ties in order of position. A share counts from the
+width that a group had before any earlier cut, and so does the floor: several cuts end where one would.
 """
 
 import heapq
@@ -22,29 +23,40 @@ def allocate(
     floor: float = 0.1,
     round_to: int = 1,
     held: Mapping[int, int] | None = None,
+    fixed: Mapping[int, float] | None = None,
+    full: Sequence[int] | None = None,
 ) -> list[Tensor]:
     """Indices to keep per group, ascending, given the (size,) scores of each group.
 
     `global` removes `round(ratio * all channels)` together, `local` `round(ratio * size)` of each group;
-    less where floor or divisor do not admit that much. `held` gives groups, by position, a least width of their own.
+    less where floor or divisor do not admit that much. By position of the groups, `held` gives some a least width of
+    their own, `fixed` a ratio of their own, which they have apart from the others, and `full` are the widths that
+    ratios and floor count from, where groups are narrower by now.
     """
     sizes = [len(score) for score in scores]
-    least = [least_width(size, floor=floor, round_to=round_to) for size in sizes]
+    full, fixed = full or sizes, fixed or {}
+    least = [_least(now, before, floor, round_to) for now, before in zip(sizes, full, strict=True)]
     for group, width in (held or {}).items():
         least[group] = max(least[group], width)
-    if scope == "local":
-        removed = [
-            _remove([score], [width], _count(ratio, len(score)), round_to)[0]
-            for score, width in zip(scores, least, strict=True)
-        ]
-    else:
-        removed = _remove(scores, least, _count(ratio, sum(sizes)), round_to)
-    return [score.argsort(stable=True)[count:].sort().values for score, count in zip(scores, removed, strict=True)]
+    others = [group for group in range(len(sizes)) if group not in fixed]
+    pools = [([group], share) for group, share in fixed.items()]
+    pools += [([group], ratio) for group in others] if scope == "local" else [(others, ratio)]
+    removed = dict.fromkeys(range(len(sizes)), 0)
+    for pool, share in pools:
+        before = sum(full[group] for group in pool)
+        wanted = _count(share, before) - (before - sum(sizes[group] for group in pool))
+        gone = _remove([scores[group] for group in pool], [least[group] for group in pool], wanted, round_to)
+        removed |= zip(pool, gone, strict=True)
+    return [score.argsort(stable=True)[removed[group] :].sort().values for group, score in enumerate(scores)]
 
 
 def least_width(size: int, *, floor: float, round_to: int) -> int:
     """The narrowest width a group of `size` may get: the floor, rounded up to a multiple of the divisor."""
     return min(size, math.ceil(max(1, math.ceil(floor * size - 1e-9)) / round_to) * round_to)
+
+
+def _least(size: int, before: int, floor: float, round_to: int) -> int:
+    return min(size, least_width(before, floor=floor, round_to=round_to))
 
 
 def _count(ratio: float, size: int) -> int:

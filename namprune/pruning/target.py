@@ -1,7 +1,7 @@
 """What a cut is to reach, and the search for the share of the channels whose removal reaches it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
@@ -40,9 +40,19 @@ class Goal:
         """What to write down of it."""
         return Target(key=self.key, asked=self.asked, reached=reached, unit=self.unit)
 
+    def next_of(self, cuts: int, *, now: float) -> "Goal":
+        """The goal of the next of so many cuts that lead there from `now`; it may be missed, but not pass the end."""
+        asked = part_way(self.asked, now, cuts)
+        return replace(self, asked=asked, tolerance=1 - self.asked / asked) if cuts > 1 else self
+
     def admits(self, value: float) -> bool:
         """Whether more may go."""
         return value <= self.asked if self.tolerance is None else value >= self.asked
+
+
+def part_way(end: float, now: float, cuts: int) -> float:
+    """What the next of so many cuts leaves, if each leaves the same share of what it finds."""
+    return end if cuts == 1 else now * (end / now) ** (1 / cuts)
 
 
 class Found(NamedTuple):
@@ -52,18 +62,23 @@ class Found(NamedTuple):
     value: float
 
 
-def macs_share(share: float) -> Goal:
-    """Keep this share of the multiply-accumulates."""
-    return Goal(key="target_macs", asked=share, unit="x MACs", measure=lambda cost, cuts: cost.after(cuts) / cost.total)
+def macs_share(share: float, *, of: int | None = None) -> Goal:
+    """Keep this share of the multiply-accumulates, of a number of them or of those that the network has."""
+    return Goal(
+        key="target_macs",
+        asked=share,
+        unit="x MACs",
+        measure=lambda cost, cuts: cost.after(cuts) / (of or cost.total),
+    )
 
 
-def params_share(share: float) -> Goal:
-    """Keep this share of the parameters."""
+def params_share(share: float, *, of: int | None = None) -> Goal:
+    """Keep this share of the parameters, of a number of them or of those that the network has."""
     return Goal(
         key="target_params",
         asked=share,
         unit="x parameters",
-        measure=lambda cost, cuts: parameters(cost.tensors_after(cuts)) / parameters(cost.tensors),
+        measure=lambda cost, cuts: parameters(cost.tensors_after(cuts)) / (of or parameters(cost.tensors)),
     )
 
 
