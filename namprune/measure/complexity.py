@@ -53,6 +53,8 @@ def layer_macs(model: nn.Module, input_shape: Shape) -> dict[str, int]:
 def attention_sizes(model: nn.Module, input_shape: Shape) -> dict[str, tuple[int, int]]:
     """Height and width of what each attention is given, by its name."""
     sizes: dict[str, tuple[int, int]] = {}
+    if not any(isinstance(module, Attention) for module in model.modules()):
+        return sizes
     with _example(model, input_shape) as (probe, x):
         for name, module in probe.named_modules():
             if isinstance(module, Attention):

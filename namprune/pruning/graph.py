@@ -83,6 +83,7 @@ class ChannelGraph:
         self.model = model
         self._graph = _trace(model, input_shape)
         self._names = {module: name for name, module in model.named_modules()}
+        self._frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
         self.groups: tuple[ChannelGroup, ...]
         self.skipped: dict[str, str]
         """Layers whose channels stay, and why."""
@@ -91,12 +92,11 @@ class ChannelGraph:
     def remove(self, root: str, drop: Sequence[int]) -> None:
         """Cut the channels `drop` of the group of layer `root` out of every layer that carries them."""
         module = self.model.get_submodule(root)
-        frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
         cut = self._graph.get_pruner_of_module(module).prune_out_channels
         # A group asked for exactly these indices: Group.prune(idxs) would record, and later replay, all of them.
         self._graph.get_pruning_group(module, cut, sorted(set(drop))).prune(record_history=False)
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name not in frozen)
+        for name in self._frozen:
+            self.model.get_parameter(name).requires_grad_(False)  # what took its place is not
 
     def norm_behind(self, layer: str) -> _BatchNorm | None:
         """The BatchNorm that is all that takes a layer's output."""
