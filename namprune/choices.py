@@ -48,8 +48,9 @@ CriterionName = Literal["nam", "bn", "l1", "l2", "fpgm", "lamp", "taylor", "obd"
 BottleneckRule = Literal["auto", "shrink", "keep"]
 """Of the hidden layers of SE, CBAM and BAM: `shrink` them with their channels, `keep` them, or what pays (`auto`)."""
 
-Scope = Literal["global", "local"]
-"""`global`: one ranking over all layers. `local`: the same share of every layer."""
+Scope = Literal["global", "local", "sensitivity"]
+"""`global`: one ranking over all layers. `local`: the same share of every layer. `sensitivity`: one ranking by the
+accuracy that the network was measured to lose with a channel and those of its group that rank below it."""
 
 TargetName = Literal["target_macs", "target_params", "target_latency", "target_size", "max_drop"]
 """What a cut can be asked to reach, in the place of a share of the channels."""

@@ -24,8 +24,6 @@ FORMAT = 1
 Kind = Literal["train", "prune", "scratch"]
 """`scratch`: the widths of a pruned run, trained from fresh weights."""
 
-Stage = Literal["trained", "pruned", "recalibrated", "finetuned"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
@@ -68,9 +66,9 @@ class Complexity:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """A network at one stage of a run. `test` is read only at the last stage, so that it selects nothing."""
+    """A network at a stage of a run, as `trained` or `step 1/3`; `test` is read at the last: it selects nothing."""
 
-    stage: Stage
+    stage: str
     complexity: Complexity
     val: Accuracy
     test: Accuracy | None = None
@@ -139,6 +137,9 @@ class Cut:
     """Share of the MACs that was to stay."""
     target: Target | None = None
     """What else was to be reached."""
+    steps: int = 1
+    every: int = 0
+    """Cuts that it was spread over; or the epochs between those of what was near zero, which training made."""
     criterion: str
     scope: str
     round_to: int
@@ -156,9 +157,10 @@ class Cut:
     @property
     def aim(self) -> str:
         """What was asked for, in words: `0.5` of the channels removed, `0.26x MACs` kept, or another target."""
-        if self.target is not None:
-            return self.target.words
-        return f"{self.ratio:g}" if self.target_macs is None else f"{self.target_macs:g}x MACs"
+        if self.every:
+            return f"near zero every {self.every} epochs"
+        share = f"{self.ratio:g}" if self.target_macs is None else f"{self.target_macs:g}x MACs"
+        return (self.target.words if self.target else share) + (f" in {self.steps} steps" if self.steps > 1 else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,9 +257,8 @@ def _build(kind: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _build_record(kind, value, path)
     if origin is types.UnionType:
-        if value is None and type(None) in arguments:
-            return None
-        return _build(next(a for a in arguments if a is not type(None)), value, path)
+        inner = next(a for a in arguments if a is not type(None))
+        return None if value is None and type(None) in arguments else _build(inner, value, path)
     if origin is Literal:
         if value not in arguments:
             raise ValueError(f"{path}: {value!r} is not one of {', '.join(map(repr, arguments))}")

@@ -21,6 +21,7 @@ KEYS = {
     "--criterion": "prune.criterion",
     "--scope": "prune.scope",
     "--round-to": "prune.round_to",
+    "--steps": "prune.steps",
 }
 """The recipe key that each option sets."""
 

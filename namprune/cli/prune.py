@@ -1,7 +1,7 @@
 """namprune prune: a run becomes a smaller one."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,18 @@ from namprune.cli.options import RUNS, AsJson, DataRoot, Device, NewName, Runs, 
 from namprune.cli.outcome import show_outcome, suggest
 from namprune.cli.overrides import resolve
 from namprune.runs import RunFolder, RunStore
+
+if TYPE_CHECKING:
+    from namprune.pruning import PruningPlan
+
+Allocation = Annotated[
+    Scope | None,
+    typer.Option(
+        "--scope",
+        "--allocation",
+        help="One ranking over all layers, one for each, or what costs each the same accuracy, measured first.",
+    ),
+]
 
 
 def prune_command(
@@ -30,15 +42,16 @@ def prune_command(
         float | None, typer.Option(help="Points of validation accuracy that the cut may cost before fine-tuning.")
     ] = None,
     criterion: Annotated[CriterionName | None, typer.Option(help="What ranks the channels.")] = None,
-    scope: Annotated[Scope | None, typer.Option(help="One ranking over all layers, or one for each.")] = None,
+    scope: Allocation = None,
     round_to: Annotated[
         str | None, typer.Option(help="Keep multiples of this many channels; auto: what the device is fast at.")
     ] = None,
+    steps: Annotated[int | None, typer.Option(help="Cuts to spread it over, with fine-tuning between.")] = None,
     sets: Sets = None,
     data: DataRoot = None,
     device: Device = None,
     name: NewName = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and make no run.")] = False,
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
@@ -57,6 +70,7 @@ def prune_command(
         "--criterion": criterion,
         "--scope": scope,
         "--round-to": round_to,
+        "--steps": steps,
         "--data": data,
         "--device": device,
     }
@@ -64,15 +78,18 @@ def prune_command(
     from namprune.stages.prune import plan, prune
 
     if dry_run:
-        planned = plan(parent, recipe)
-        if as_json:
-            console.print_json(json.loads(planned.to_json()))
-        else:
-            console.show(planned.to_table())
+        _show_plan(plan(parent, recipe), as_json=as_json)
         return
     result = prune(parent, recipe, store=store, name=name)
     show_outcome(result, runs=runs, as_json=as_json)
     suggest("report", runs=runs)
+
+
+def _show_plan(plan: "PruningPlan", *, as_json: bool) -> None:
+    if as_json:
+        console.print_json(json.loads(plan.to_json()))
+    else:
+        console.show(plan.to_table())
 
 
 def _newest(store: RunStore) -> RunFolder:

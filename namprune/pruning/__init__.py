@@ -4,6 +4,7 @@ from namprune.pruning.bottleneck import BottleneckCut
 from namprune.pruning.compensate import compensate
 from namprune.pruning.curves import measure_sensitivity
 from namprune.pruning.cut import GroupCut
+from namprune.pruning.dead import dead_plan
 from namprune.pruning.graph import ChannelGraph, ChannelGroup
 from namprune.pruning.importance import IMPORTANCES, Criterion, needs_batches
 from namprune.pruning.measured import accuracy_drop, cut_accuracy, latency_target
@@ -31,6 +32,7 @@ __all__ = [
     "compensate",
     "compose",
     "cut_accuracy",
+    "dead_plan",
     "file_size",
     "latency_target",
     "make_plan",

@@ -1,19 +1,21 @@
-"""Importance from scale factors: how large NAM and BatchNorm make a channel.
+"""Importance from scale factors: how large NAM and BatchNorm make a channel, and how much of it is read.
 
 With n(v) = |v| / mean|v| per layer (C times the |v| / Σ|v| of NAM, so that layers of different width can be ranked
 together),
 
     bn(c)  = max over the group's BatchNorms b of n(γ_b)(c)
     nam(c) = max over the group's BatchNorms b of n(γ_b)(c) * m(γ_nam of the attention that b feeds)(c)
+             * max over the layers r that read the group of n(‖w_r(·, c)‖)
 
-The maximum, because a channel of a residual stream is needed as soon as one block needs it. Zero means another thing
+The maximum, because a channel of a residual stream is needed as soon as one block needs it, or reads it: the factors
+say how large a channel is made, the norm of the weights that read it how much of it arrives (docs/signal.md has what
+each is worth). Zero means another thing
 in the two: a channel with γ_b = 0 is a constant, a gate with γ_nam = 0 is 0.5. So where a whole BatchNorm is at zero
 its channels rank low, and where a whole NAM is at zero it says nothing: m(v) = (|v| + FLAT) / (mean|v| + FLAT) is
 n(v) for live factors and goes to 1 for dead ones. NAM dies easily: the task's gradient on its factors is about 1/C
 of that on a BatchNorm's, so one and the same penalty takes them all to zero.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -40,7 +42,7 @@ def gate_share(values: Tensor) -> Tensor:
 
 
 def nam_importance(group: ChannelGroup) -> Tensor | None:
-    """NAM's factors times those of the BatchNorm before them; the latter alone where there is no NAM."""
+    """The factors of each BatchNorm, times NAM's where one follows, times the norm of the weights that read them."""
     gates = {member.fed_by: member for member in group.attentions}
     blocks = []
     for norm in group.norms:
@@ -49,7 +51,10 @@ def nam_importance(group: ChannelGroup) -> Tensor | None:
         if gate is not None and isinstance(gate.module, NAM) and gate.module.channel is not None:
             score = score * group.per_channel(gate, gate_share(gate.module.channel.gamma))
         blocks.append(score)
-    return torch.stack(blocks).amax(0) if blocks else None
+    if not blocks:
+        return None
+    made, read = torch.stack(blocks).amax(0), _readers(group)
+    return made * torch.stack(read).amax(0) if read else made
 
 
 def bn_importance(group: ChannelGroup) -> Tensor | None:
@@ -63,14 +68,29 @@ def near_zero(groups: Sequence[ChannelGroup]) -> list[Tensor]:
 
     What can go almost for free: where they are far fewer than are to go, sparsity training was too weak.
     """
-    gammas = {norm.name: _gamma(norm).detach().abs() for group in groups for norm in group.norms}
-    threshold = NEAR_ZERO * max((float(gamma.max()) for gamma in gammas.values()), default=0.0)
-    dead = []
-    for group in groups:
-        magnitudes = [group.per_channel(norm, gammas[norm.name]) for norm in group.norms]
-        largest = torch.stack(magnitudes).amax(0) if magnitudes else torch.full((group.size,), math.inf)
-        dead.append(largest <= threshold)
-    return dead
+    largest = [largest_factor(group) for group in groups]
+    threshold = NEAR_ZERO * max((float(one.max()) for one in largest if one is not None), default=0.0)
+    return [
+        torch.zeros(group.size, dtype=torch.bool) if one is None else one <= threshold
+        for group, one in zip(groups, largest, strict=True)
+    ]
+
+
+def largest_factor(group: ChannelGroup) -> Tensor | None:
+    """The largest |γ| of a channel over the group's BatchNorms, not normalized; None without any."""
+    factors = [group.per_channel(norm, _gamma(norm).detach().abs()) for norm in group.norms]
+    return torch.stack(factors).amax(0) if factors else None
+
+
+def _readers(group: ChannelGroup) -> list[Tensor]:
+    """Per layer that reads the group, n of the norms of the weights on each channel, (size,)."""
+    norms = []
+    for member in group.readers:
+        weight = member.module.weight
+        assert isinstance(weight, Tensor)  # noqa: S101 - of a convolution or linear layer
+        squares = weight.detach().float().transpose(0, 1).flatten(1).square().sum(1)  # (inputs,)
+        norms.append(normalized(group.per_channel(member, squares, reduce="sum").sqrt()))
+    return norms
 
 
 def _gamma(norm: Member) -> Tensor:

@@ -54,6 +54,11 @@ class ChannelGroup:
         return tuple(m for m in self.members if m.side != "in" and isinstance(m.module, nn.Conv2d | nn.Linear))
 
     @property
+    def readers(self) -> tuple[Member, ...]:
+        """Convolutions and linear layers that take the channels as inputs alone."""
+        return tuple(m for m in self.members if m.side == "in" and isinstance(m.module, nn.Conv2d | nn.Linear))
+
+    @property
     def norms(self) -> tuple[Member, ...]:
         """BatchNorms with scale factors on the channels."""
         return tuple(m for m in self.members if isinstance(m.module, _BatchNorm) and m.module.affine)

@@ -33,10 +33,11 @@ def latency_target(
     share: float | None = None,
     batch: int = 64,
     channels_last: bool = True,
+    dense: nn.Module | None = None,
 ) -> Goal:
-    """Come to a median latency in float32 on the device of the network: in seconds, or as a share of its own.
+    """Come to a median latency in float32 on the device of the network: in seconds, or as a share of that of `dense`.
 
-    Measured in turns with the network as it is, and kept in a `LatencyTable`.
+    Measured in turns with `dense`, by default the network as it is, and kept in a `LatencyTable`.
 
     Raises:
         ValueError: not one of `seconds` and `share`.
@@ -44,18 +45,20 @@ def latency_target(
     if (seconds is None) == (share is None):
         raise ValueError("give one of seconds and share")
     device = next(model.parameters()).device
-    table = LatencyTable.of(model, input_shape, batch=batch, channels_last=channels_last, device=device)
+    open_table = partial(LatencyTable.of, batch=batch, channels_last=channels_last, device=device)
+    table = open_table(model, input_shape)
+    beside = f" beside {open_table(dense, input_shape).network}" if dense else ""
 
     def measure(cost: Cost, cuts: Cuts) -> float:
-        if share is not None and _whole(cuts):
+        if share is not None and dense is None and _whole(cuts):
             return 1.0
 
         def take() -> tuple[float, float]:
-            pair = {"now": candidate(model, input_shape, cuts, shrinks=cost.shrinks), "before": model}
+            pair = {"now": candidate(model, input_shape, cuts, shrinks=cost.shrinks), "before": dense or model}
             taken = interleaved_latency(pair, input_shape, batch=batch, channels_last=channels_last)
             return taken["now"].median, taken["before"].median
 
-        now, before = table.look_up(_widths(cost, cuts), take)
+        now, before = table.look_up(_widths(cost, cuts) + beside, take)
         return now if share is None else now / before
 
     return Goal(

@@ -30,7 +30,8 @@ def pinned(graph: ChannelGraph, *, ratios: Mapping[str, float], keep: Sequence[s
     pins = {pattern: Pin(0.0, f"prune.keep: {pattern}") for pattern in keep}
     pins |= {p: Pin(share, f"prune.ratios: {p} {share:g}") for p, share in ratios.items() if p not in pins}
     named = {group.root: [one.name for one in group.members if one.side != "in"] for group in graph.groups}
-    layers = [*dict.fromkeys(name for names in named.values() for name in names), *graph.skipped]
+    known = {*graph.skipped}.union(*named.values())
+    layers = [name for name, _ in graph.model.named_modules() if name in known]
     for pattern, pin in pins.items():
         if not _matched(pattern, layers):
             near = get_close_matches(pattern, layers, n=3) or layers[:3]

@@ -40,7 +40,7 @@ class PruningPlan:
     near_zero: float
     """Share of all channels whose BatchNorm factors were near zero before the cut."""
     near_zero_removed: float
-    """Share of the channels that go whose BatchNorm factors were near zero."""
+    """Share of the channels that go whose BatchNorm factors were near zero when they went."""
     macs_before: int
     macs_after: int
 
@@ -122,6 +122,8 @@ def compose(first: PruningPlan, second: PruningPlan) -> PruningPlan:
             )
         )
     cuts += earlier.values()
+    gone = [plan.channels_before - plan.channels_after for plan in (first, second)]
+    dying = [plan.near_zero_removed * count for plan, count in zip((first, second), gone, strict=True)]
     return PruningPlan(
         input_shape=first.input_shape,
         ratio=1 - sum(len(cut.kept) for cut in cuts) / sum(cut.before for cut in cuts),
@@ -133,7 +135,7 @@ def compose(first: PruningPlan, second: PruningPlan) -> PruningPlan:
         bottlenecks=chained(first.bottlenecks, second.bottlenecks),
         skipped=second.skipped,
         near_zero=first.near_zero,
-        near_zero_removed=first.near_zero_removed,
+        near_zero_removed=sum(dying) / max(1, sum(gone)),
         macs_before=first.macs_before,
         macs_after=second.macs_after,
     )

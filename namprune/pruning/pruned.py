@@ -1,7 +1,7 @@
 """The whole of it for a network in memory: rank, plan, remove, prove."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from namprune.pruning.graph import ChannelGraph
 from namprune.pruning.importance import Criterion
 from namprune.pruning.plan import PruningPlan
 from namprune.pruning.planning import make_plan
+from namprune.pruning.sensitivity import Sensitivity
 from namprune.pruning.target import Goal
 
 
@@ -40,14 +41,19 @@ def prune_model(
     bottlenecks: BottleneckRule = "auto",
     seed: int = 0,
     batches: Iterable[Batch] | None = None,
+    sensitivity: Sensitivity | None = None,
+    ratios: Mapping[str, float] | None = None,
+    keep: Sequence[str] = (),
 ) -> PrunedModel:
     """A narrower copy of a network, proven to compute what the network does with the same channels at zero.
 
     `example_inputs` (N, C, H, W) give the shape of a picture, and the proof compares logits on them. One of `ratio`,
-    `target_macs` and `target` says how much goes, and `criterion`, with `batches`, what goes, as in `make_plan`.
+    `target_macs` and `target` says how much goes, `criterion`, with `batches`, what goes, and `ratios` and `keep` what
+    goes of some layers in any case, as in `make_plan`.
 
     Raises:
-        PruneError: the network cannot be traced, nothing can be removed, or the target cannot be met.
+        PruneError: the network cannot be traced, nothing can be removed, the target cannot be met, or a
+            pattern names nothing.
         ProofError: the cut network does not compute what the masked one does.
         ValueError: the example is no batch of pictures, or not one aim is given.
     """
@@ -69,5 +75,8 @@ def prune_model(
         bottlenecks=bottlenecks,
         seed=seed,
         batches=batches,
+        sensitivity=sensitivity,
+        ratios=ratios,
+        keep=keep,
     )
     return PrunedModel(model, plan, plan.apply(model, pictures=example_inputs, graph=graph))

@@ -1,6 +1,6 @@
 """The channels of a network, scored once by one criterion; how many go is then a matter of counting."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeAlias
@@ -14,7 +14,7 @@ from namprune.pruning.bottleneck import BottleneckCut, shrinks, shrunk
 from namprune.pruning.cost import Cost
 from namprune.pruning.graph import ChannelGraph, ChannelGroup
 from namprune.pruning.importance import Criterion, score_groups
-from namprune.pruning.target import Goal, bracket, missed, reached
+from namprune.pruning.target import Goal, bracket, missed, part_way, reached
 
 Shape: TypeAlias = tuple[int, int, int]
 """Channels, height, width."""
@@ -50,11 +50,21 @@ class Ranking:
         )
 
     def kept(
-        self, ratio: float, *, scope: Scope, floor: float, round_to: int, held: Mapping[int, int] | None = None
+        self,
+        ratio: float,
+        *,
+        scope: Scope,
+        floor: float,
+        round_to: int,
+        held: Mapping[int, int] | None = None,
+        fixed: Mapping[int, float] | None = None,
+        full: Sequence[int] | None = None,
     ) -> list[Tensor]:
-        """Indices that stay of each scored group, ascending; `held` are least widths of some of them, by position."""
+        """Indices that stay of each scored group, ascending; the other arguments are those of `allocate`."""
         scores = [score for _, score in self.scored]
-        return allocate(scores, ratio=ratio, scope=scope, floor=floor, round_to=round_to, held=held)
+        return allocate(
+            scores, ratio=ratio, scope=scope, floor=floor, round_to=round_to, held=held, fixed=fixed, full=full
+        )
 
     def macs_after(self, kept: Sequence[Tensor]) -> int:
         """Multiply-accumulates of one picture with only these channels."""
@@ -64,8 +74,21 @@ class Ranking:
         """The bottlenecks that get narrower with only these channels."""
         return shrunk(self._cuts(kept)) if self.cost.shrinks else ()
 
-    def choose(self, aim: float | Goal, *, scope: Scope, floor: float, round_to: int) -> "Choice":
+    def choose(
+        self,
+        aim: float | Goal,
+        *,
+        scope: Scope,
+        floor: float,
+        round_to: int,
+        fixed: Mapping[int, float] | None = None,
+        full: Sequence[int] | None = None,
+        cuts: int = 1,
+    ) -> "Choice":
         """What stays when a share of the channels goes, or as much as reaches a goal, which is found by bisection.
+
+        `fixed` are shares of some groups, by position, that go in any case, and `full` the widths that shares count
+        from. With `cuts` this is only the next of so many, which reach the aim together.
 
         Where one channel more is a step over the goal, because many layers carry it, its group is held at its width
         and cheaper ones go in its place.
@@ -73,22 +96,41 @@ class Ranking:
         Raises:
             PruneError: no cut reaches it; says how far one can go, or what is nearest.
         """
+        full = full or [group.size for group, _ in self.scored]
+        others = [at for at in range(len(full)) if at not in (fixed or {})]
+        fixed = {at: self._next_share(share, [at], full, cuts) for at, share in (fixed or {}).items()}
         held: dict[int, int] = {}
-        keep = partial(self.kept, scope=scope, floor=floor, round_to=round_to, held=held)
+        keep = partial(self.kept, scope=scope, floor=floor, round_to=round_to, held=held, fixed=fixed, full=full)
         if not isinstance(aim, Goal):
-            return Choice(aim, keep(aim))
-        channel = 1 / max(1, sum(group.size for group, _ in self.scored))
+            ratio = self._next_share(aim, others, full, cuts)
+            return Choice(ratio, keep(ratio))
+        goal = aim.next_of(cuts, now=aim.measure(self.cost, ())) if cuts > 1 else aim
+        limits = f"floor {floor:g} and round_to {round_to}" + " beside prune.keep and prune.ratios" * bool(fixed)
+        return self._search(goal, keep, held, channel=1 / max(1, sum(full[at] for at in others)), limits=limits)
+
+    def _next_share(self, share: float, groups: Sequence[int], full: Sequence[int], cuts: int) -> float:
+        """Of the full width of some groups, what is to be gone after the next of so many cuts that end at `share`."""
+        if cuts == 1 or not groups:
+            return share
+        now = sum(self.scored[at][0].size for at in groups) / sum(full[at] for at in groups)
+        return 1 - part_way(1 - share, now, cuts)
+
+    def _search(
+        self, goal: Goal, keep: Callable[[float], list[Tensor]], held: dict[int, int], *, channel: float, limits: str
+    ) -> "Choice":
+        """Bisect the share of the channels that reaches a goal; `keep` gives what stays, the groups in `held` held."""
 
         def left(ratio: float) -> float:
-            return aim.measure(self.cost, self._cuts(keep(ratio)))
+            return goal.measure(self.cost, self._cuts(keep(ratio)))
 
-        first = around = bracket(aim, left, channel=channel)
-        while not (found := reached(aim, around)) or self._whole(keep(found.ratio)):
+        pins = not self._whole(keep(0.0))
+        first = around = bracket(goal, left, channel=channel)
+        while not (found := reached(goal, around, from_start=pins)) or self._whole(keep(found.ratio)):
             step = next(_steps(keep(around.less.ratio), keep(around.more.ratio)), None)
-            if step is None or aim.resolution or not aim.admits(around.less.value) or aim.admits(around.more.value):
-                raise missed(aim, first, limits=f"floor {floor:g} and round_to {round_to}")
+            if step is None or goal.resolution or not goal.admits(around.less.value) or goal.admits(around.more.value):
+                raise missed(goal, first, limits=limits)
             held.update([step])
-            around = bracket(aim, left, channel=channel)
+            around = bracket(goal, left, channel=channel)
         return Choice(found.ratio, keep(found.ratio), found.value, frozenset(held))
 
     def _whole(self, kept: Sequence[Tensor]) -> bool:

@@ -15,7 +15,7 @@ RATIOS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Shares of a group's channels that are tried by default."""
 
 _TIE = 1e-6
-"""Points between the first and the last channel of a flat curve: what costs nothing goes in equal shares of each."""
+"""Points that the largest score of the criterion is worth: where curves are level, it decides."""
 
 Scored = Sequence[tuple[ChannelGroup, Tensor]]
 
@@ -51,7 +51,7 @@ class Sensitivity:
     curves: tuple[Curve, ...]
     """In the order of the network."""
 
-    def scores(self, group: ChannelGroup, score: Tensor) -> Tensor:
+    def drops(self, group: ChannelGroup, score: Tensor) -> Tensor:
         """The points that the network would lose if a channel and all that rank below it went: float64 (size,).
 
         Linear between the ratios that were tried, never falling, and at all channels the whole of the accuracy.
@@ -64,10 +64,10 @@ class Sensitivity:
             raise ValueError(f"no sensitivity of {group.root} with {group.size} channels: it is of another network")
         known = {0: 0.0, **dict(zip(curve.removed, curve.lost, strict=True)), group.size: 100 * self.top1}
         gone = np.arange(1, group.size + 1)
-        drops = np.interp(gone, list(known), np.maximum.accumulate(list(known.values())))  # (size,), by rank
-        by_channel = torch.empty(group.size, dtype=torch.float64)
-        by_channel[score.argsort(stable=True)] = torch.from_numpy(drops + _TIE * gone / group.size)
-        return by_channel
+        by_rank = np.interp(gone, list(known), np.maximum.accumulate(list(known.values())))  # (size,)
+        drops = torch.empty(group.size, dtype=torch.float64)
+        drops[score.argsort(stable=True)] = torch.from_numpy(by_rank)
+        return drops
 
     def to_json(self) -> str:
         """Indented JSON."""
@@ -81,7 +81,7 @@ class Sensitivity:
     def to_table(self, *, title: str) -> Table:
         """One row per group, for people."""
         rows = (
-            (one.root, str(one.channels), f"{100 * one.saved[-1]:.1f}", *(f"{points:.1f}" for points in one.lost))
+            (one.root, str(one.channels), f"{100 * one.saved[-1]:.1f}", *(f"{points:z.1f}" for points in one.lost))
             for one in self.curves
         )
         batches = f"recalibrated on {self.recalibrated} batches" if self.recalibrated else "not recalibrated"
@@ -100,9 +100,10 @@ class Sensitivity:
 
 def rescored(scored: Scored, sensitivity: Sensitivity) -> tuple[tuple[ChannelGroup, Tensor], ...]:
     """Groups with the predicted loss in the place of their scores, so that ranked together each group gives what
-    costs the network the same.
+    costs the network the same; what costs nothing that was seen goes in the order of the scores of all groups.
 
     Raises:
         ValueError: a group has no curve.
     """
-    return tuple((group, sensitivity.scores(group, score)) for group, score in scored)
+    largest = max((float(score.abs().max()) for _, score in scored), default=0.0) or 1.0
+    return tuple((group, sensitivity.drops(group, score) + _TIE * score / largest) for group, score in scored)

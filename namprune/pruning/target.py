@@ -96,7 +96,7 @@ class Bracket(NamedTuple):
     """Two neighbouring cuts, the first on this side of a goal and the second beyond it, if there is such a one."""
 
     start: Found
-    """Nothing removed."""
+    """At a share of 0."""
     less: Found
     more: Found
 
@@ -116,13 +116,16 @@ def bracket(goal: Goal, measure: Callable[[float], float], *, channel: float) ->
     return Bracket(start, less, more)
 
 
-def reached(goal: Goal, around: Bracket) -> Found | None:
-    """The one of the two cuts that reaches the goal, if one does; a cut that removes nothing does not."""
+def reached(goal: Goal, around: Bracket, *, from_start: bool = False) -> Found | None:
+    """The one of the two cuts that reaches the goal, if one does; a cut that removes nothing does not.
+
+    `from_start`: something goes even at a share of 0.
+    """
     if goal.tolerance is None:
         best = around.more if goal.admits(around.more.value) else around.less
-        return best if best.ratio > 0 else None
+        return best if goal.admits(best.value) and (best.ratio > 0 or from_start) else None
     nearest = min(around.less, around.more, key=lambda end: abs(end.value - goal.asked))
-    nearest = around.more if nearest.value == around.start.value else nearest
+    nearest = around.more if nearest.value == around.start.value and not from_start else nearest
     return nearest if abs(nearest.value - goal.asked) <= goal.tolerance * goal.asked else None
 
 
@@ -130,9 +133,10 @@ def missed(goal: Goal, around: Bracket, *, limits: str) -> PruneError:
     """Why no cut reaches the goal, and how far one can go; `limits` says what confines the widths."""
     if goal.tolerance is not None:
         return _out_of_reach(goal, around.less, around.more, limits)
+    smallest = around.more if goal.admits(around.less.value) else around.less
     return PruneError(
         f"prune.{goal.key}: no cut keeps to {worded(goal.asked, goal.unit)}, the smallest tried, "
-        f"{around.more.ratio:.2g} of the channels, comes to {worded(around.more.value, goal.unit)}",
+        f"{smallest.ratio:.2g} of the channels, comes to {worded(smallest.value, goal.unit)}",
         hint=f"raise prune.{goal.key}, or train with a stronger penalty (sparsity.l1_gamma)",
     )
 

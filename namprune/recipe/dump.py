@@ -10,7 +10,7 @@ from namprune.recipe.schema import Recipe
 from namprune.recipe.tree import scalar
 
 _LATER: dict[str, dict[str, Any]] = {
-    "sparsity": {"form": "l1", "share": 1.0},
+    "sparsity": {"form": "l1", "share": 1.0, "remove_every": 0},
     "prune": {
         "target_macs": None,
         "target_params": None,
@@ -21,6 +21,9 @@ _LATER: dict[str, dict[str, Any]] = {
         "latency_batch": 64,
         "score_batches": 16,
         "compensate": 0,
+        "ratios": {},
+        "keep": [],
+        "steps": 1,
     },
     "finetune": {"distill": None},
 }
@@ -62,10 +65,14 @@ def recipe_digest(recipe: Recipe, *, kind: Literal["train", "prune"]) -> str:
     }
     later: dict[str, bool | set[str]] = {"prune": True, "finetune": True} if kind == "train" else {}
     tree = recipe.model_dump(mode="json", exclude=repeated | later)
+    if kind == "train" and recipe.sparsity.remove_every:
+        tree["prune"] = {"floor": recipe.prune.floor}  # how narrow training may make the network
     for section, neutral in _LATER.items():
         if section in tree:
             keys = tree[section].items()
             tree[section] = {key: value for key, value in keys if key not in neutral or value != neutral[key]}
+    if "ratios" in tree.get("prune", {}):
+        tree["prune"]["ratios"] = [*tree["prune"]["ratios"].items()]  # the first pattern that matches holds
     canonical = json.dumps(tree, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -21,6 +21,7 @@ WORDINGS = {
     "bool_type": "expected true or false, got {got}",
     "string_type": "expected text, got {got}",
     "tuple_type": "expected a list, got {got}",
+    "dict_type": "expected keys with values, got {got}",
     "model_type": "expected a section of keys, got {got}",
     "model_attributes_type": "expected a section of keys, got {got}",
     "greater_than": "must be above {gt}, got {got}",

@@ -140,6 +140,9 @@ class SparsitySection(Section):
     """Only this share of the γ is penalized, the lowest of their layers: what is meant to be cut."""
     warmup: NonNegative = 0.0
     """Epochs over which the strength rises linearly from zero."""
+    remove_every: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Epochs of training after which channels whose factors are near zero are removed, again and again, down to
+    `prune.floor`; 0 = never."""
 
 
 AIMS = ("ratio", *get_args(TargetName))
@@ -168,7 +171,15 @@ class PruneSection(Section):
     score_batches: Annotated[int, Field(ge=1, le=10_000)] = 16
     """Training batches that `taylor` and `obd` take their gradients from, one epoch at most."""
     scope: Scope = "global"
-    """`global`: one ranking over all layers; `local`: the same share of each."""
+    """`global`: one ranking over all layers; `local`: the same share of each; `sensitivity`: what costs the same points
+    of validation accuracy in each, measured by cutting it alone (see `namprune sensitivity`)."""
+    ratios: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
+    """Shares of the channels of some layers, apart from the others, such as `{"stages.2.*": 0.7}`: shell patterns of
+    the names of layers, which mean the channels that these give, not those that they read; the first match holds."""
+    keep: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Layers whose channels all stay, by patterns as in `ratios`, such as `["stem*"]`."""
+    steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Cuts that the removal is spread over, each followed by its share of `finetune.epochs`."""
     floor: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of its channels that every layer keeps at least."""
     round_to: RoundTo = 1
@@ -195,6 +206,12 @@ class PruneSection(Section):
                 return tree
             case given:
                 raise ValueError(f"{' and '.join(given)} exclude each other: give one")
+
+    @model_validator(mode="after")
+    def _one_cut_by_drop(self) -> Self:
+        if self.steps > 1 and self.max_drop is not None:
+            raise ValueError("max_drop is found for one cut: it excludes steps above 1")
+        return self
 
     @property
     def tag(self) -> str:
@@ -240,6 +257,18 @@ class Recipe(Section):
             case {"train": {"epochs": int(epochs)}, "finetune": dict(finetune)} if "epochs" not in finetune:
                 return tree | {"finetune": {**finetune, "epochs": math.ceil(epochs / 5)}}
         return tree
+
+    @model_validator(mode="after")
+    def _every_step_is_finetuned(self) -> Self:
+        steps, section = self.prune.steps, self.finetune
+        if 0 < section.epochs < steps:
+            raise ValueError(f"finetune.epochs: {section.epochs} is less than one for each of prune.steps: {steps}")
+        if section.warmup > section.epochs // steps:
+            raise ValueError(
+                f"finetune.warmup: {section.warmup:g} epochs are more than each of prune.steps: {steps} has, "
+                f"{section.epochs // steps}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _penalty_has_a_target(self) -> Self:

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from namprune.report.collect import Collection
-from namprune.result import Kind, RunResult, Timing
+from namprune.result import Cut, Kind, RunResult, Timing
 
 NOISY = 0.1
 """A latency whose inter-quartile range exceeds this share of its median is marked."""
@@ -70,10 +70,11 @@ class Row:
 
     @property
     def point(self) -> str:
-        """What was removed, in words: `dense`, `0.5 nam global`, `0.26x MACs nam global, from scratch`."""
-        if self.kind == "dense":
-            return "dense"
+        """What was removed, in words: `dense`, `near zero every 5 epochs` where training did it, `0.5 nam global`,
+        `0.26x MACs nam global, from scratch`."""
         cuts = " then ".join(cut or "?" for cut in self.cuts)
+        if self.kind == "dense":
+            return cuts or "dense"
         return f"{cuts} {self.criterion} {self.scope}{', from scratch' if self.kind == 'scratch' else ''}"
 
 
@@ -102,7 +103,8 @@ def _cuts(result: RunResult, known: Mapping[str, RunResult]) -> tuple[str | None
         return ()
     own = (result.cut.aim,)
     if result.parent is None or result.parent == result.dense:
-        return own
+        dense = _dense(result, known)
+        return (_cuts(dense, known) if dense else ()) + own  # it may have lost channels in training
     parent = known.get(result.parent)
     if parent is None:
         return own if result.kind == "scratch" else (None, *own)
@@ -130,7 +132,7 @@ def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
         attention=first.attention,
         kind=_ROW_KINDS[first.kind],
         cuts=_cuts(first, known),
-        ratio=first.cut.ratio if first.cut and first.cut.target_macs is None and first.cut.target is None else None,
+        ratio=_asked_ratio(first.cut),
         target_macs=first.cut.target_macs if first.cut else None,
         criterion=first.cut.criterion if first.cut else None,
         scope=first.cut.scope if first.cut else None,
@@ -149,6 +151,11 @@ def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
         epochs=first.epochs,
         dense_epochs=dense_of_first.epochs if dense_of_first else None,
     )
+
+
+def _asked_ratio(cut: Cut | None) -> float | None:
+    found = cut is None or cut.every or cut.target or cut.target_macs is not None
+    return None if cut is None or found else cut.ratio
 
 
 def _per_seed(values: Iterable[tuple[RunResult, float]]) -> dict[int, float]:

@@ -22,14 +22,22 @@ def multiple(section: PruneSection, device: torch.device) -> int:
     return FAST_WIDTHS[device.type] if section.round_to == "auto" else section.round_to
 
 
-def build_goal(model: nn.Module, recipe: Recipe, input_shape: tuple[int, int, int], data: Data | None) -> Goal | None:
+def build_goal(
+    model: nn.Module,
+    recipe: Recipe,
+    input_shape: tuple[int, int, int],
+    data: Data | None,
+    *,
+    dense: nn.Module | None = None,
+) -> Goal | None:
     """The goal of a recipe for its network, on its device; None for a share of the channels or of the MACs.
 
-    `data` is what the network was trained on; only `max_drop` reads it.
+    `data` is what the network was trained on; only `max_drop` reads it. Shares are of `dense`, of the network itself
+    where that is not given.
     """
     section = recipe.prune
     if section.target_params is not None:
-        return params_share(section.target_params)
+        return params_share(section.target_params, of=sum(one.numel() for one in (dense or model).parameters()))
     if section.target_size is not None:
         return file_size(bytes_of(section.target_size))
     if section.target_latency is not None:
@@ -41,6 +49,7 @@ def build_goal(model: nn.Module, recipe: Recipe, input_shape: tuple[int, int, in
             share=value if kind == "share" else None,
             batch=section.latency_batch,
             channels_last=recipe.runtime.channels_last,
+            dense=dense,
         )
     if section.max_drop is not None and data is not None:
         return accuracy_drop(

@@ -100,8 +100,12 @@ def at_equal_macs(
     depends on the architecture alone, so all attentions, criteria and seeds can be brought to the same.
 
     Raises:
-        UserError: a ratio leaves so many MACs that 2 % more or less would be all of them.
+        UserError: a ratio leaves so many MACs that 2 % more or less would be all of them, or training removes channels.
     """
+    if recipe.sparsity.remove_every:
+        raise UserError(
+            "controls compare at equal MACs, sparsity.remove_every leaves each dense network others", hint="set it to 0"
+        )
     model = build_model(recipe, classes=classes, input_shape=input_shape)
     ranking = Ranking.of(ChannelGraph(model, input_shape), input_shape, criterion="l1")
     found = []
@@ -121,7 +125,7 @@ def at_equal_macs(
                 hint="give ratios, or shares with --target-macs",
             )
         found.append(cut.model_copy(update={"ratio": None, "target_macs": share}))
-    return tuple(dict.fromkeys(found))
+    return tuple(cut for at, cut in enumerate(found) if cut not in found[:at])
 
 
 def _dense_cells(recipe: Recipe, attentions: Sequence[str] | dict[str, None], seeds: int) -> Iterator[Cell]:

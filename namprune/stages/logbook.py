@@ -1,7 +1,7 @@
 """What a training leaves while it goes: a line per epoch on the terminal, in metrics.jsonl and for TensorBoard."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from namprune import console
@@ -11,7 +11,7 @@ from namprune.training import StepRecord
 
 
 def follow(
-    events: Iterator[StepRecord | EpochRecord], run: RunFolder, *, description: str, steps: int
+    events: Iterable[StepRecord | EpochRecord], run: RunFolder, *, description: str, steps: int
 ) -> list[EpochRecord]:
     """Run a training to its end, show it and write it down. `steps` is the number of steps of all epochs."""
     from torch.utils.tensorboard import SummaryWriter

@@ -12,7 +12,7 @@ from namprune.data import Data
 from namprune.errors import DataError, UserError
 from namprune.measure import accuracy, complexity, interleaved_latency
 from namprune.recipe import Recipe, load_recipe
-from namprune.result import EpochRecord, Measurement, RunResult, Stage, Timing
+from namprune.result import EpochRecord, Measurement, RunResult, Timing
 from namprune.runs import RunFolder
 from namprune.training.loop import EVAL_BATCH
 
@@ -80,7 +80,7 @@ def check_batch(data: Data, *, batch_size: int, section: str) -> int:
     )
 
 
-def measured(model: nn.Module, data: Data, recipe: Recipe, *, stage: Stage, test: bool) -> Measurement:
+def measured(model: nn.Module, data: Data, recipe: Recipe, *, stage: str, test: bool) -> Measurement:
     """Cost and accuracy of a network; the test set is read only where `test` says that this is the end."""
     precision = recipe.runtime.precision
     return Measurement(

@@ -100,7 +100,9 @@ def sensitivity_of(
         bar.advance(note=" ".join(kept))
         return cells[key].top1
 
-    with console.progress(1 + len(ranking.scored) * len(ratios), "sensitivity") as bar:
+    trials = 1 + len(ranking.scored) * len(ratios)
+    console.message(f"sensitivity: {trials} trials on {len(data.val):,} pictures; {run.sensitivity} spares repetitions")
+    with console.progress(trials, "sensitivity") as bar:
         return measure_sensitivity(
             ranking,
             top1=top1,
@@ -139,7 +141,8 @@ def _draw(found: Sensitivity, run: RunFolder) -> None:
         [one.lost for one in found.curves],
         rows=[f"{one.root} ({one.channels})" for one in found.curves],
         columns=[f"{ratio:g}" for ratio in found.ratios],
-        title=console.printable(f"{run.name}: share of one group's channels removed by {found.criterion}"),
+        title=f"Sensitivity of {run.name}, channels ranked by {found.criterion}",
+        across="share of the group's channels removed",
         unit="points of validation top-1 lost",
     )
     run.write(PICTURE, png)

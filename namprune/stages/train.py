@@ -16,7 +16,8 @@ from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
 from namprune.stages.logbook import follow
 from namprune.stages.network import check_batch, describe_attention, mean_speed, measured, placed, timings, utc_now
-from namprune.training import build_training, penalty_travel
+from namprune.stages.thinning import Thinning
+from namprune.training import penalty_travel
 
 
 def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunResult:
@@ -46,13 +47,18 @@ def trained(
 ) -> RunResult:
     """Train `model` in place, put its weights and metrics into `run`, and measure it, its latency beside `dense`."""
     started = time.perf_counter()
+    thinning = Thinning(model, data, recipe)
     records = follow(
-        build_training(model, data, recipe, phase="train"),
+        thinning,
         run,
         description="train",
         steps=len(data.train) // recipe.train.batch_size * recipe.train.epochs,
     )
     run.write(run.weights, to_bytes(model))
+    if thinning.plan is not None:
+        run.write(run.plan, thinning.plan.to_json())
+        dense = dense or build_model(recipe, classes=len(data.classes), input_shape=data.input_shape)
+        dense = placed(dense, recipe, next(model.parameters()).device)
     return RunResult(
         name=run.name,
         kind="train",
@@ -70,6 +76,7 @@ def trained(
         files={},
         environment=describe_environment(next(model.parameters()).device),
         stages=(measured(model, data, recipe, stage="trained", test=True),),
+        cut=thinning.cut,
         latency=timings(model, recipe, data.input_shape, dense=dense),
         epochs=len(records),
         seconds=time.perf_counter() - started,

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeAlias
 
+import torch
 from torch import nn
 
 from namprune.data.images import Data
@@ -14,7 +15,9 @@ from namprune.sparsity import Penalty, build_penalty, travel
 from namprune.training.distill import Distillation
 from namprune.training.loop import StepRecord, training_events
 
-__all__ = ["StepRecord", "build_training", "fit", "penalty_travel", "training_events"]
+__all__ = ["StepRecord", "build_training", "fit", "optimizer_of", "penalty_travel", "training_events"]
+
+Phase: TypeAlias = Literal["train", "finetune"]
 
 
 def build_training(
@@ -22,35 +25,34 @@ def build_training(
     data: Data,
     recipe: Recipe,
     *,
-    phase: Literal["train", "finetune"],
+    phase: Phase,
     teacher: nn.Module | None = None,
+    span: range | None = None,
+    course: range | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> Iterator[StepRecord | EpochRecord]:
     """The events of a recipe's training of `model`, or of its fine-tuning, which has no penalty.
 
     `teacher` is what `finetune.distill` needs: the network before the cut, put into eval mode and else left alone.
+    `course` are the epochs over which the learning rate takes its whole course, all of them where it is not given,
+    and `span` those that are run, the whole course where it is not given. To go on as if nothing had been between, a
+    later span needs the `optimizer` of the earlier (`optimizer_of`).
 
     Raises:
         ValueError: the recipe distills and there is no teacher.
     """
     section: FitSection = recipe.train if phase == "train" else recipe.finetune
-    penalty = _penalty(model, recipe.sparsity if phase == "train" else SparsitySection(), section.epochs)
-    factor = _lr_factor(section)
+    penalty = _penalty_of(model, recipe, phase)
+    course = range(section.epochs) if course is None else course
+    factor = _lr_factor(section, epochs=len(course))
     return training_events(
         model,
         data.train,
         data.val,
         epochs=section.epochs,
         batch_size=section.batch_size,
-        optimizer=build_optimizer(
-            model,
-            name=section.optimizer,
-            lr=section.lr,
-            momentum=section.momentum,
-            nesterov=section.nesterov,
-            weight_decay=section.weight_decay,
-            no_decay=penalty.penalized,
-        ),
-        lr_at=lambda now: section.lr * factor(now),
+        optimizer=optimizer or optimizer_of(model, recipe, phase=phase),
+        lr_at=lambda now: section.lr * factor(now - course.start),
         penalty=penalty,
         label_smoothing=section.label_smoothing,
         distillation=_distillation(teacher, recipe.finetune.distill if phase == "finetune" else None),
@@ -59,6 +61,21 @@ def build_training(
         precision=recipe.runtime.precision,
         compile_model=recipe.runtime.compile,
         phase=phase,
+        span=course if span is None else span,
+    )
+
+
+def optimizer_of(model: nn.Module, recipe: Recipe, *, phase: Phase) -> torch.optim.Optimizer:
+    """A recipe's optimizer of training or fine-tuning, over the parameters that the network has now."""
+    section: FitSection = recipe.train if phase == "train" else recipe.finetune
+    return build_optimizer(
+        model,
+        name=section.optimizer,
+        lr=section.lr,
+        momentum=section.momentum,
+        nesterov=section.nesterov,
+        weight_decay=section.weight_decay,
+        no_decay=_penalty_of(model, recipe, phase).penalized,
     )
 
 
@@ -67,7 +84,7 @@ def fit(
     data: Data,
     recipe: Recipe,
     *,
-    phase: Literal["train", "finetune"] = "train",
+    phase: Phase = "train",
     teacher: nn.Module | None = None,
 ) -> list[EpochRecord]:
     """Train `model` in place, as in `build_training`, and return a record per epoch."""
@@ -79,7 +96,7 @@ def penalty_travel(recipe: Recipe, *, images: int) -> float:
     """B of `sparsity.travel`: how far the recipe's penalty can move a γ; below 1 it makes no zeros."""
     section, steps = recipe.train, max(1, images // recipe.train.batch_size)
     penalty = _penalty(nn.Identity(), recipe.sparsity, section.epochs)
-    factor = _lr_factor(section)
+    factor = _lr_factor(section, epochs=section.epochs)
     times = [(step + 0.5) / steps for step in range(section.epochs * steps)]
     return travel(
         recipe.sparsity.l1_gamma,
@@ -87,6 +104,12 @@ def penalty_travel(recipe: Recipe, *, images: int) -> float:
         [penalty.strength(now / section.epochs) for now in times],
         momentum=section.momentum if section.optimizer == "sgd" else 0.0,
     )
+
+
+def _penalty_of(model: nn.Module, recipe: Recipe, phase: Phase) -> Penalty:
+    if phase == "train":
+        return _penalty(model, recipe.sparsity, recipe.train.epochs)
+    return _penalty(model, SparsitySection(), recipe.finetune.epochs)
 
 
 def _penalty(model: nn.Module, section: SparsitySection, epochs: int) -> Penalty:
@@ -109,10 +132,10 @@ def _distillation(teacher: nn.Module | None, section: DistillSection | None) -> 
     return Distillation(teacher=teacher.eval(), weight=section.weight, temperature=section.temperature)
 
 
-def _lr_factor(section: FitSection) -> "partial[float]":
+def _lr_factor(section: FitSection, *, epochs: int) -> "partial[float]":
     return partial(
         lr_factor,
-        epochs=section.epochs,
+        epochs=epochs,
         schedule=section.schedule,
         warmup=section.warmup,
         milestones=section.milestones,

@@ -98,3 +98,26 @@ def test_a_step_too_wide_for_the_rest_leaves_it_to_a_narrower_one() -> None:
 )
 def test_least_width_by_hand(size: int, floor: float, round_to: int, width: int) -> None:
     assert least_width(size, floor=floor, round_to=round_to) == width
+
+
+def test_a_ratio_of_its_own_is_apart_from_the_others() -> None:
+    scores = _scores([0.0] * 10, [0.1] * 10, [0.9] * 10)
+    assert list(map(len, _kept(scores, ratio=0.5, fixed={0: 0.0}))) == [10, 1, 9]
+    assert list(map(len, _kept(scores, ratio=0.2, fixed={2: 0.7}, scope="local"))) == [8, 8, 3]
+    assert list(map(len, _kept(scores, ratio=0.5, fixed={0: 0.2, 1: 0.99, 2: 0.3}))) == [8, 1, 7]
+
+
+@pytest.mark.parametrize(("scope", "round_to"), [("global", 1), ("local", 1), ("local", 4)])
+def test_what_counts_from_the_full_width_ends_where_one_cut_would(scope: Scope, round_to: int) -> None:
+    for seed in range(5):
+        scores = _random_groups(seed)
+        options = {"scope": scope, "floor": 0.3, "round_to": round_to, "fixed": {1: 0.5}}
+        once = _kept(scores, ratio=0.6, **options)
+        first = allocate(scores, ratio=0.25, **(options | {"fixed": {1: 0.2}}))
+        left = [score[keep] for score, keep in zip(scores, first, strict=True)]
+        second = allocate(left, ratio=0.6, full=list(map(len, scores)), **options)
+        assert list(map(len, second)) == list(map(len, once))
+
+
+def test_nothing_goes_where_more_is_gone_already() -> None:
+    assert list(map(len, _kept([torch.rand(5)], ratio=0.4, full=[10]))) == [5]

@@ -24,7 +24,13 @@ def _smoothed_shares(factors: Tensor) -> Tensor:
     return (factors.abs() + 0.01) / (factors.abs().mean() + 0.01)
 
 
-def test_nam_is_the_largest_product_over_the_blocks_of_a_stream() -> None:
+def _reading(layer: nn.Module) -> Tensor:
+    """Per layer normalized norm of what reads each input, one by one."""
+    columns = torch.stack([layer.weight[:, index].detach().norm() for index in range(layer.weight.shape[1])])
+    return columns / columns.mean()
+
+
+def test_nam_is_the_largest_product_over_the_blocks_of_a_stream_times_the_largest_reading() -> None:
     model = cifar_resnet(14, input_shape=(3, 8, 8), classes=3, attention=AttentionPlan(NAM, "block"))
     factors = {}
     for name in ("stem.1", "stages.0.0.bn2", "stages.0.1.bn2"):
@@ -40,9 +46,20 @@ def test_nam_is_the_largest_product_over_the_blocks_of_a_stream() -> None:
             n["stages.0.1.bn2"] * _smoothed_shares(factors["stages.0.1.attention"]),
         ]
     ).amax(0)
-    torch.testing.assert_close(IMPORTANCES["nam"](group), expected)
+    readers = ("stages.0.0.conv1", "stages.0.1.conv1", "stages.1.0.conv1", "stages.1.0.shortcut.0")
+    reading = torch.stack([_reading(model.get_submodule(name)) for name in readers]).amax(0)
+    torch.testing.assert_close(IMPORTANCES["nam"](group), expected * reading)
     plain = torch.stack([n["stem.1"], n["stages.0.0.bn2"], n["stages.0.1.bn2"]]).amax(0)
     torch.testing.assert_close(IMPORTANCES["bn"](group), plain)
+
+
+def test_a_channel_is_read_by_all_that_a_flattening_makes_of_it() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm2d(5), nn.Flatten(), nn.Linear(5 * 16, 4))
+    nn.init.uniform_(model[1].weight)
+    (group,) = ChannelGraph(model, (3, 4, 4)).groups
+    reading = model[3].weight.detach().reshape(4, 5, 16).permute(1, 0, 2).reshape(5, 64).norm(dim=1)
+    expected = _shares(model[1].weight.detach()) * reading / reading.mean()
+    torch.testing.assert_close(IMPORTANCES["nam"](group), expected)
 
 
 def test_spatial_nam_adds_nothing_to_a_channels_score(make_group) -> None:

@@ -143,6 +143,15 @@ def test_a_latency_is_reached_and_not_measured_twice(make_network, monkeypatch, 
     assert file.stat().st_mtime_ns > written  # a broken table is made anew
 
 
+def test_a_latency_is_a_share_of_that_of_another_network(make_network, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    narrow, wide = (make_network("resnet20", width=width) for width in (0.5, 3.0))
+    cost = Ranking.of(ChannelGraph(narrow, INPUT), INPUT, criterion="l2").cost
+    shares = [latency_target(narrow, INPUT, share=0.5, batch=16, dense=one).measure(cost, ()) for one in (None, wide)]
+    assert shares[0] == 1
+    assert shares[1] < 0.7  # 36 times fewer MACs
+
+
 def test_a_latency_is_asked_in_one_way(make_network) -> None:
     with pytest.raises(ValueError, match="one of seconds and share"):
         latency_target(make_network("resnet20"), INPUT, seconds=0.005, share=0.5)

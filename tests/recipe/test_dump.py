@@ -62,6 +62,12 @@ def test_repetitions_of_an_experiment_share_their_digest() -> None:
     assert {digest(kind="train")} == set(later)
 
 
+def test_the_order_of_patterns_is_part_of_the_experiment() -> None:
+    orders = ["{a: 0.5, b: 0.6}", "{b: 0.6, a: 0.5}"]
+    recipes = [parse_recipe(dump_recipe(RECIPE), source="x", overrides=[f"prune.ratios={one}"]) for one in orders]
+    assert len({recipe_digest(recipe, kind="prune") for recipe in recipes}) == 2
+
+
 def test_runs_made_before_the_later_keys_are_still_recognized() -> None:
     changes = ["data.limit=10000", "train.epochs=10", "train.batch_size=64", "train.warmup=1"]
     recipe = load_recipe("resnet20", overrides=[*changes, "sparsity.l1_gamma=1.5e-3", "runtime.precision=bf16"])
@@ -69,3 +75,8 @@ def test_runs_made_before_the_later_keys_are_still_recognized() -> None:
     assert recipe_digest(recipe, kind="train") == json.loads(record.read_text())["recipe_digest"]
     changed = recipe.model_copy(update={"sparsity": recipe.sparsity.model_copy(update={"share": 0.5})})
     assert recipe_digest(changed, kind="train") != recipe_digest(recipe, kind="train")
+
+
+def test_the_digest_of_a_cut_has_not_changed_since_before_the_later_keys() -> None:
+    before = "0df63be441db8e9241da2b553ed531031cde530c1c1b66e1dc732500dfb0edba"
+    assert recipe_digest(RECIPE, kind="prune") == before

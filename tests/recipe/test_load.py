@@ -113,6 +113,15 @@ def test_overrides_go_through_the_same_reader_in_order() -> None:
     assert (recipe.prune.ratio, recipe.prune.scope) == (0.25, "local")
 
 
+def test_patterns_of_layers_can_be_set_and_are_written_as_they_were() -> None:
+    overrides = ['prune.ratios={"stages.2.*": 0.7, "*": .1}', "prune.keep=[stem*]"]
+    recipe = parse_recipe(TEXT, source="x", overrides=overrides)
+    assert recipe.prune.keep == ("stem*",)
+    again = parse_recipe(dump_recipe(recipe), source="x")
+    assert again == recipe
+    assert list(again.prune.ratios.items()) == [("stages.2.*", 0.7), ("*", 0.1)]
+
+
 @pytest.mark.parametrize(
     ("overrides", "attention"),
     [

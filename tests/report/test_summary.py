@@ -1,5 +1,7 @@
 """One row per experiment, against sums made by hand."""
 
+import dataclasses
+
 import pytest
 
 from namprune.report import collect, summarise
@@ -29,6 +31,28 @@ def test_seeds_are_averaged_and_compared_pairwise(store, save, make_result, make
     assert pruned.macs == 22_000_000
     assert pruned.macs_ratio == pytest.approx((0.50 + 0.55 + 0.60) / 3)
     assert pruned.params_ratio == pytest.approx(0.4)
+
+
+def test_a_training_that_removed_channels_is_no_dense_one(store, save, make_result, make_pruned) -> None:
+    # what near zero comes to differs from seed to seed, and is still one experiment
+    for seed, ratio in enumerate((0.31, 0.33)):
+        parent = make_result(f"d{seed}", seed=seed)
+        cut = make_pruned("x", parent=parent, ratio=ratio).cut
+        parent = dataclasses.replace(parent, cut=dataclasses.replace(cut, every=5))
+        save(parent)
+        save(make_pruned(f"p{seed}", parent=parent, seed=seed, macs=20_000_000))
+    thinned, pruned = rows_of(store)
+    assert (thinned.kind, thinned.point, thinned.seeds) == ("dense", "near zero every 5 epochs", (0, 1))
+    assert (thinned.ratio, thinned.macs_ratio) == (None, None)
+    assert (pruned.point, pruned.seeds) == ("near zero every 5 epochs then 0.5 nam global", (0, 1))
+
+
+def test_several_cuts_of_one_run_are_said(store, save, make_result, make_pruned) -> None:
+    parent = make_result("d")
+    pruned = make_pruned("p", parent=parent, macs=20_000_000)
+    save(parent)
+    save(dataclasses.replace(pruned, cut=dataclasses.replace(pruned.cut, steps=3)))
+    assert [row.point for row in rows_of(store)] == ["dense", "0.5 in 3 steps nam global"]
 
 
 def test_a_repeated_seed_is_no_second_sample(store, save, make_result) -> None:

@@ -8,6 +8,7 @@ from namprune.measure import complexity
 from namprune.models import build_model
 from namprune.pruning import prune_model
 from namprune.recipe import load_recipe
+from namprune.recipe.schema import SparsitySection
 from namprune.stages.grid import at_equal_macs, control_grid, cuts, grid
 
 SHAPE = (1, 8, 8)
@@ -87,3 +88,9 @@ def test_a_ratio_becomes_the_macs_of_uniform_width(recipe) -> None:
         before = complexity(network, SHAPE).macs
         uniform = prune_model(network, torch.rand(1, *SHAPE), ratio=ratio, criterion="random", scope="local").model
         assert cut.target_macs == round(complexity(uniform, SHAPE).macs / before, 2)
+
+
+def test_controls_need_dense_networks_of_the_same_size(recipe) -> None:
+    thinning = recipe.model_copy(update={"sparsity": SparsitySection(remove_every=5)})
+    with pytest.raises(UserError, match=r"sparsity\.remove_every leaves each dense network others"):
+        at_equal_macs(thinning, [recipe.prune], classes=10, input_shape=SHAPE)

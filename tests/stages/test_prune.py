@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -173,3 +174,78 @@ def test_the_parent_teaches(store, pruned) -> None:
     assert result.final.complexity == plain.final.complexity
     assert result.files["plan.json"] == plain.files["plan.json"]
     assert result.files["model.safetensors"] != plain.files["model.safetensors"]
+
+
+@pytest.fixture(scope="module")
+def stepped(store):
+    parent = store.open("dense")
+    options = ("prune.target_macs=0.3", "prune.steps=3", "finetune.epochs=5", "finetune.distill.weight=0.5")
+    pins = ('prune.ratios={"stages.2.*": 0.6}', "prune.keep=[stem*]")
+    recipe = own_recipe(parent, *options, *pins)
+    return store.open(prune(parent, recipe, store=store, name="stepped").name)
+
+
+def test_several_cuts_share_the_epochs_and_end_where_one_would(store, stepped) -> None:
+    result = stepped.result()
+    names = ["trained", "step 1/3", "step 2/3", "pruned", "recalibrated", "finetuned"]
+    assert [stage.stage for stage in result.stages] == names
+    assert [stage.test is not None for stage in result.stages] == [True, *[False] * 4, True]
+    dense, *shares = (stage.complexity.macs / result.stages[0].complexity.macs for stage in result.stages)
+    assert shares[:3] == pytest.approx([0.3 ** (1 / 3), 0.3 ** (2 / 3), 0.3], rel=0.02)
+    assert dense == 1
+    lines = [json.loads(line) for line in stepped.metrics.read_text().splitlines()]
+    assert [(line["epoch"], line["epochs"]) for line in lines] == [(epoch, 5) for epoch in range(1, 6)]
+    rates = [line["lr"] for line in lines]
+    assert rates[0] == rates[1] == min(rates[:3])  # one epoch, one epoch, three epochs of a falling rate
+    assert rates[2] > rates[3] > rates[4]
+    assert result.epochs == 5
+    assert result.cut is not None
+    assert (result.cut.aim, result.cut.target_macs) == ("0.3x MACs in 3 steps", 0.3)
+    assert result.cut.proof < 1e-9
+
+
+def test_the_plan_of_several_cuts_makes_the_network_in_one(store, stepped) -> None:
+    made = PruningPlan.from_json(stepped.plan.read_text(), source="plan.json")
+    dense, _ = open_network(store.open("dense"), own_recipe(store.open("dense")))
+    made.apply(dense)
+    model, result = open_network(stepped, own_recipe(stepped))
+    assert {name: t.shape for name, t in dense.state_dict().items()} == {
+        name: t.shape for name, t in model.state_dict().items()
+    }
+    assert complexity(dense, (1, 8, 8)).macs == made.macs_after == result.final.complexity.macs
+    cuts = {cut.root: cut for cut in made.groups}
+    assert (cuts["stem.0"].removed, cuts["stem.0"].note) == ((), "prune.keep: stem*")
+    third = [cut for cut in made.groups if cut.note == "prune.ratios: stages.2.* 0.6"]
+    assert [(cut.before, len(cut.kept)) for cut in third] == [(32, 13)] * 4
+
+
+@pytest.mark.parametrize(("key", "value"), [("target_params", 0.4), ("target_size", "100kB"), ("ratio", 0.55)])
+def test_other_aims_are_reached_in_steps(store, key, value) -> None:
+    parent = store.open("dense")
+    options = (f"prune.{key}={value}", "prune.steps=2", "finetune.epochs=0", "prune.recalibrate=0")
+    run = store.open(prune(parent, own_recipe(parent, *options), store=store, name=f"stepped-{key}").name)
+    made, last = PruningPlan.from_json(run.plan.read_text(), source="plan.json"), run.result().final
+    reached = {
+        "target_params": last.complexity.params / parent.result().final.complexity.params,
+        "target_size": run.weights.stat().st_size / 1000,
+        "ratio": 1 - made.channels_after / made.channels_before,
+    }
+    asked = 100 if key == "target_size" else value
+    assert reached[key] == pytest.approx(asked, rel=0.02)
+    assert made.ratio == value or key != "ratio"
+    assert made.target is None or made.target.reached == pytest.approx(made.target.asked, rel=0.02)
+
+
+def test_a_dry_run_of_several_cuts_plans_the_first(store, capsys) -> None:
+    run = store.open("dense")
+    first = plan(run, own_recipe(run, "prune.ratio=0.51", "prune.steps=2", "finetune.epochs=2"))
+    assert first.channels_after == round(0.7 * first.channels_before)
+    assert "the first of 2 cuts" in capsys.readouterr().err
+
+
+def test_what_several_cuts_cannot_reach_is_refused_before_the_first(store) -> None:
+    run = store.open("dense")
+    recipe = own_recipe(run, "prune.target_macs=0.05", "prune.floor=0.5", "prune.steps=2", "finetune.epochs=2")
+    with pytest.raises(PruneError, match=r"0\.05x MACs cannot be reached"):
+        prune(run, recipe, store=store, name="never")
+    assert not (store.root / "never").exists()

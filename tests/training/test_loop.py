@@ -12,7 +12,7 @@ from namprune.errors import NampruneError
 from namprune.recipe.schema import Recipe
 from namprune.result import EpochRecord
 from namprune.sparsity import build_penalty
-from namprune.training import StepRecord, build_training, fit, penalty_travel, training_events
+from namprune.training import StepRecord, build_training, fit, optimizer_of, penalty_travel, training_events
 from namprune.training.distill import Distillation
 
 CLASSES = 3
@@ -128,6 +128,36 @@ def test_events_count_steps_and_epochs() -> None:
     assert second.lr == pytest.approx(0.01 * (1 + 11.5 / 6))
     assert (second.loss, second.accuracy) == (steps[-1].loss, steps[-1].accuracy)
     assert all(step.images_per_second > 0 for step in steps)
+
+
+def test_spans_with_one_optimizer_are_one_training() -> None:
+    whole, parts = _network(), _network()
+    recipe = _recipe(epochs=5, l1_gamma=0.01, sparsity_warmup=2.0, schedule="cosine")
+    records = fit(whole, _data(), recipe)
+    optimizer = optimizer_of(parts, recipe, phase="train")
+    spans = (range(2), range(2, 3), range(3, 5))
+    runs = [build_training(parts, _data(), recipe, phase="train", span=one, optimizer=optimizer) for one in spans]
+    events = [event for run in runs for event in run if isinstance(event, EpochRecord)]
+    assert torch.equal(_weights(parts), _weights(whole))
+    assert [(one.epoch, one.epochs, one.lr, one.val) for one in events] == [
+        (one.epoch, one.epochs, one.lr, one.val) for one in records
+    ]
+
+
+def test_a_course_has_the_whole_schedule_and_an_order_of_its_own() -> None:
+    recipe = _recipe(epochs=6, schedule="cosine", warmup=1.0)
+    alone, first, later = _network(), _network(), _network()
+    whole = fit(alone, _data(), _recipe(epochs=3, schedule="cosine", warmup=1.0), phase="finetune")
+    courses = [
+        list(build_training(model, _data(), recipe, phase="finetune", course=course))
+        for model, course in ((first, range(3)), (later, range(3, 6)))
+    ]
+    records = [[event for event in events if isinstance(event, EpochRecord)] for events in courses]
+    assert [[one.epoch for one in course] for course in records] == [[1, 2, 3], [4, 5, 6]]
+    for course in records:
+        assert [one.lr for one in course] == pytest.approx([one.lr for one in whole])
+    assert torch.equal(_weights(first), _weights(alone))
+    assert not torch.equal(_weights(later), _weights(alone))
 
 
 def test_the_optimizer_takes_the_step_that_was_asked() -> None:
