@@ -30,15 +30,15 @@ def apply_cuts(
 ) -> float:
     """Cut `model` in place, and return the largest difference of its logits to the masked network's.
 
-    The proof is made first, on a copy in float64, where rounding cannot hide a fault. `pictures` (N, C, H, W) are
-    what it compares logits on; noise if there are none.
+    The proof is made first, on a copy in float64, where rounding cannot hide a fault. It compares logits on noise and
+    on `pictures` (N, C, H, W), if there are any.
 
     Raises:
         PruneError: the cuts are for another network.
         ProofError: the difference is more than rounding; the network is as it was.
     """
-    if pictures is None:
-        pictures = torch.randn(4, *input_shape, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(4, *input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    pictures = noise if pictures is None else torch.cat([noise, pictures.cpu().double()])
     difference = _prove(model, cuts, bottlenecks, input_shape, pictures)
     gc.collect()  # the trial's dependency graph is cyclic and holds its float64 copies until then
     if not difference <= PROOF_TOLERANCE:
@@ -67,8 +67,9 @@ def _prove(
     dense = masked(trial, [(groups[cut.root], cut) for cut in cuts], bottlenecks)
     _cut(graph, cuts, bottlenecks)
     with torch.no_grad():
-        expected, got = (network(pictures.cpu().double()) for network in (dense, trial))
-    return float((got - expected).abs().max() / expected.abs().max())
+        expected, got = (network(pictures) for network in (dense, trial))
+    largest = expected.abs().max().clamp_min(torch.finfo(torch.float64).tiny)  # a dead network says zero to all
+    return float((got - expected).abs().max() / largest)
 
 
 def _cut(graph: ChannelGraph, cuts: Sequence[GroupCut], bottlenecks: Sequence[BottleneckCut]) -> None:

@@ -55,8 +55,8 @@ class PruningPlan:
         return sum(len(cut.kept) for cut in self.groups)
 
     def apply(self, model: nn.Module, *, pictures: Tensor | None = None, graph: ChannelGraph | None = None) -> float:
-        """Cut a network in place and return the proof: how far its logits on `pictures` (N, C, H, W), by default
-        noise, are from those with the same channels at zero, as a share of the largest.
+        """Cut a network in place and return the proof: how far its logits on noise and on `pictures` (N, C, H, W) are
+        from those with the same channels at zero, as a share of the largest.
 
         The parameters are new objects afterwards: build an optimizer after the cut. A `graph` of the network spares
         tracing it.

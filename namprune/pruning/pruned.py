@@ -47,7 +47,7 @@ def prune_model(
 ) -> PrunedModel:
     """A narrower copy of a network, proven to compute what the network does with the same channels at zero.
 
-    `example_inputs` (N, C, H, W) give the shape of a picture, and the proof compares logits on them. One of `ratio`,
+    `example_inputs` (N, C, H, W) give the shape of a picture, and the proof looks at them beside noise. One of `ratio`,
     `target_macs` and `target` says how much goes, `criterion`, with `batches`, what goes, and `ratios` and `keep` what
     goes of some layers in any case, as in `make_plan`.
 

@@ -241,3 +241,12 @@ def test_an_example_that_is_no_batch_of_pictures_is_refused(make_network: Networ
     for example in (PICTURES[0], PICTURES[:0]):
         with pytest.raises(ValueError, match=r"\(N, C, H, W\)"):
             prune_model(make_network("resnet20"), example, ratio=0.3)
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_an_example_that_says_nothing_still_gives_a_proof(make_network: NetworkFactory, dead: bool) -> None:
+    model = make_network("resnet20")
+    for parameter in model.classifier.parameters():
+        nn.init.zeros_(parameter) if dead else None
+    pruned = prune_model(model, torch.zeros(1, *INPUT), ratio=0.3, criterion="bn")
+    assert pruned.proof <= PROOF_TOLERANCE
