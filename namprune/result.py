@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Record = TypeVar("Record")
-
 _BROKEN = "the run is broken; delete its folder"
 
 FORMAT = 1
@@ -47,7 +46,7 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """A run's network and, of a pruned one, the dense network of its recipe, timed in turns in one process."""
+    """A run's network and, where channels were lost, the dense one before it, timed in turns in one process."""
 
     network: Latency
     dense: Latency | None
@@ -140,6 +139,8 @@ class Cut:
     steps: int = 1
     every: int = 0
     """Cuts that it was spread over; or the epochs between those of what was near zero, which training made."""
+    apart: bool = False
+    """Whether some layers had shares of their own."""
     criterion: str
     scope: str
     round_to: int
@@ -160,7 +161,8 @@ class Cut:
         if self.every:
             return f"near zero every {self.every} epochs"
         share = f"{self.ratio:g}" if self.target_macs is None else f"{self.target_macs:g}x MACs"
-        return (self.target.words if self.target else share) + (f" in {self.steps} steps" if self.steps > 1 else "")
+        aim = self.target.words if self.target else share
+        return aim + f" in {self.steps} steps" * (self.steps > 1) + ", layers apart" * self.apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,5 +297,4 @@ def _build_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any
         return tuple(_build(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
     if len(value) != len(arguments):
         raise ValueError(f"{path}: expected {len(arguments)} values, got {len(value)}")
-    pairs = enumerate(zip(arguments, value, strict=True))
-    return tuple(_build(argument, item, f"{path}[{i}]") for i, (argument, item) in pairs)
+    return tuple(_build(a, item, f"{path}[{i}]") for i, (a, item) in enumerate(zip(arguments, value, strict=True)))

@@ -25,7 +25,7 @@ def pinned(graph: ChannelGraph, *, ratios: Mapping[str, float], keep: Sequence[s
     read: `stages.1.*` does not mean the group before that stage. The first pattern that matches holds, `keep` first.
 
     Raises:
-        PruneError: a pattern matches no layer that has channels to give.
+        PruneError: a pattern matches no layer that has channels to give, or one of `ratios` only layers left alone.
     """
     pins = {pattern: Pin(0.0, f"prune.keep: {pattern}") for pattern in keep}
     pins |= {p: Pin(share, f"prune.ratios: {p} {share:g}") for p, share in ratios.items() if p not in pins}
@@ -38,6 +38,12 @@ def pinned(graph: ChannelGraph, *, ratios: Mapping[str, float], keep: Sequence[s
             raise PruneError(
                 f"{pin.why.partition(':')[0]}: no channels belong to {pattern!r}",
                 hint=f"layers that have some are {', '.join(near)}",
+            )
+        if pin.share and not any(_matched(pattern, names) for names in named.values()):
+            alone = next(name for name in layers if _matched(pattern, [name]))
+            raise PruneError(
+                f"prune.ratios: {pattern!r} names only what is left alone: {alone}: {graph.skipped[alone]}",
+                hint="take the pattern out",
             )
     found: dict[str, Pin] = {}
     for pattern, pin in pins.items():

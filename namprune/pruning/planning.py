@@ -44,6 +44,7 @@ def make_plan(
     keep: Sequence[str] = (),
     after: PruningPlan | None = None,
     cuts: int = 1,
+    nearest: bool = False,
 ) -> PruningPlan:
     """Rank the channels of every group and decide which stay. The network is not touched.
 
@@ -55,7 +56,8 @@ def make_plan(
     all of `batches`. The scope `sensitivity` needs that of this network (`measure_sensitivity`).
 
     Ratios, floor and `target_macs` are of the network before the cut `after`, where there was one. With `cuts` this
-    is only the next of so many, each of which leaves the same share of what it finds.
+    is only the next of so many, each of which leaves the same share of what it finds. With `nearest` a target that no
+    cut meets is come as near to as a cut can.
 
     Raises:
         PruneError: nothing can be removed under these conditions, the target cannot be met, or a pattern names nothing.
@@ -73,9 +75,14 @@ def make_plan(
     )
     ranking = Ranking.of(graph, input_shape, criterion=criterion, bottlenecks=bottlenecks, seed=seed, batches=batches)
     ranking = _scoped(ranking, scope, sensitivity)
-    choice = _choose(ranking, aim, terms, cuts)
+    choice = _choose(ranking, aim, terms, cuts=cuts, nearest=nearest)
     plan = _plan_of(graph, input_shape, ranking, choice, terms, name=criterion_name(criterion))
-    return replace(plan, target_macs=target_macs, target=target.record(choice.value) if target else None)
+    return replace(
+        plan,
+        ratio=choice.ratio if ratio is None else ratio,
+        target_macs=target_macs,
+        target=target.record(choice.value) if target else None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +102,13 @@ class _Terms:
         return self.before.get(group.root, group.size)
 
 
-def _choose(ranking: Ranking, aim: float | Goal, terms: _Terms, cuts: int) -> Choice:
+def _choose(ranking: Ranking, aim: float | Goal, terms: _Terms, *, cuts: int, nearest: bool) -> Choice:
     groups = [group for group, _ in ranking.scored]
+    if terms.pins and not isinstance(aim, Goal) and all(group.root in terms.pins for group in groups):
+        raise PruneError(
+            f"prune.ratio: {aim:g} is of the layers that prune.keep and prune.ratios do not name: they name all",
+            hint="name fewer layers there, or give a target in the place of the ratio",
+        )
     return ranking.choose(
         aim,
         scope=terms.scope,
@@ -105,6 +117,7 @@ def _choose(ranking: Ranking, aim: float | Goal, terms: _Terms, cuts: int) -> Ch
         fixed={at: terms.pins[group.root].share for at, group in enumerate(groups) if group.root in terms.pins},
         full=[terms.full(group) for group in groups],
         cuts=cuts,
+        nearest=nearest,
     )
 
 
@@ -120,7 +133,7 @@ def _plan_of(
         limits = f"floor {terms.floor:g} and round_to {terms.round_to}"
         raise PruneError(
             f"prune.ratio: {choice.ratio:g} removes no channel with {limits}",
-            hint="raise the ratio or lower round_to",
+            hint="raise the ratio or lower round_to" + ", or keep fewer layers" * bool(terms.pins),
         )
     dead, dead_removed = _near_zero(graph, groups)
     return PruningPlan(

@@ -14,7 +14,7 @@ from namprune.pruning.bottleneck import BottleneckCut, shrinks, shrunk
 from namprune.pruning.cost import Cost
 from namprune.pruning.graph import ChannelGraph, ChannelGroup
 from namprune.pruning.importance import Criterion, score_groups
-from namprune.pruning.target import Goal, bracket, missed, part_way, reached
+from namprune.pruning.target import Found, Goal, bracket, missed, part_way, reached
 
 Shape: TypeAlias = tuple[int, int, int]
 """Channels, height, width."""
@@ -84,6 +84,7 @@ class Ranking:
         fixed: Mapping[int, float] | None = None,
         full: Sequence[int] | None = None,
         cuts: int = 1,
+        nearest: bool = False,
     ) -> "Choice":
         """What stays when a share of the channels goes, or as much as reaches a goal, which is found by bisection.
 
@@ -94,7 +95,8 @@ class Ranking:
         and cheaper ones go in its place.
 
         Raises:
-            PruneError: no cut reaches it; says how far one can go, or what is nearest.
+            PruneError: no cut reaches it; says how far one can go, or what is nearest. That one is taken with
+                `nearest`, but where what is there already is nearer.
         """
         full = full or [group.size for group, _ in self.scored]
         others = [at for at in range(len(full)) if at not in (fixed or {})]
@@ -106,7 +108,8 @@ class Ranking:
             return Choice(ratio, keep(ratio))
         goal = aim.next_of(cuts, now=aim.measure(self.cost, ())) if cuts > 1 else aim
         limits = f"floor {floor:g} and round_to {round_to}" + " beside prune.keep and prune.ratios" * bool(fixed)
-        return self._search(goal, keep, held, channel=1 / max(1, sum(full[at] for at in others)), limits=limits)
+        channel = 1 / max(1, sum(full[at] for at in others))
+        return self._search(goal, keep, held, channel=channel, limits=limits, nearest=nearest)
 
     def _next_share(self, share: float, groups: Sequence[int], full: Sequence[int], cuts: int) -> float:
         """Of the full width of some groups, what is to be gone after the next of so many cuts that end at `share`."""
@@ -116,22 +119,37 @@ class Ranking:
         return 1 - part_way(1 - share, now, cuts)
 
     def _search(
-        self, goal: Goal, keep: Callable[[float], list[Tensor]], held: dict[int, int], *, channel: float, limits: str
+        self,
+        goal: Goal,
+        keep: Callable[[float], list[Tensor]],
+        held: dict[int, int],
+        *,
+        channel: float,
+        limits: str,
+        nearest: bool,
     ) -> "Choice":
         """Bisect the share of the channels that reaches a goal; `keep` gives what stays, the groups in `held` held."""
 
         def left(ratio: float) -> float:
             return goal.measure(self.cost, self._cuts(keep(ratio)))
 
+        def chosen(found: Found) -> Choice:
+            return Choice(found.ratio, keep(found.ratio), found.value, frozenset(held))
+
         pins = not self._whole(keep(0.0))
         first = around = bracket(goal, left, channel=channel)
+        tried: list[Choice] = []
         while not (found := reached(goal, around, from_start=pins)) or self._whole(keep(found.ratio)):
-            step = next(_steps(keep(around.less.ratio), keep(around.more.ratio)), None)
+            tried += map(chosen, (around.less, around.more))
+            step = next(_steps(tried[-2].kept, tried[-1].kept), None)
             if step is None or goal.resolution or not goal.admits(around.less.value) or goal.admits(around.more.value):
-                raise missed(goal, first, limits=limits)
+                best = min(tried, key=lambda choice: abs(choice.value - goal.asked))
+                if nearest and not self._whole(best.kept):
+                    return best
+                raise missed(goal, first, limits=limits, pins=pins)
             held.update([step])
             around = bracket(goal, left, channel=channel)
-        return Choice(found.ratio, keep(found.ratio), found.value, frozenset(held))
+        return chosen(found)
 
     def _whole(self, kept: Sequence[Tensor]) -> bool:
         return all(len(keep) == group.size for (group, _), keep in zip(self.scored, kept, strict=True))

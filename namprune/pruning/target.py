@@ -129,19 +129,35 @@ def reached(goal: Goal, around: Bracket, *, from_start: bool = False) -> Found |
     return nearest if abs(nearest.value - goal.asked) <= goal.tolerance * goal.asked else None
 
 
-def missed(goal: Goal, around: Bracket, *, limits: str) -> PruneError:
-    """Why no cut reaches the goal, and how far one can go; `limits` says what confines the widths."""
-    if goal.tolerance is not None:
-        return _out_of_reach(goal, around.less, around.more, limits)
-    smallest = around.more if goal.admits(around.less.value) else around.less
+def missed(goal: Goal, around: Bracket, *, limits: str, pins: bool = False) -> PruneError:
+    """Why no cut reaches the goal, and how far one can go; `limits` says what confines the widths.
+
+    `pins`: the start of the search is what shares given by name leave.
+    """
+    if pins and not goal.admits(around.start.value):
+        return PruneError(
+            f"prune.{goal.key}: {worded(goal.asked, goal.unit)} was asked, prune.ratios alone come to "
+            f"{worded(around.start.value, goal.unit)}",
+            hint=f"lower the shares in prune.ratios, or change prune.{goal.key}",
+        )
+    return _no_small_cut(goal, around, limits) if goal.tolerance is None else _out_of_reach(goal, around, limits)
+
+
+def _no_small_cut(goal: Goal, around: Bracket, limits: str) -> PruneError:
+    if goal.admits(around.more.value):
+        return PruneError(
+            f"prune.{goal.key}: {limits} leave no channel that may go",
+            hint="lower prune.floor or prune.round_to, or keep fewer layers",
+        )
     return PruneError(
         f"prune.{goal.key}: no cut keeps to {worded(goal.asked, goal.unit)}, the smallest tried, "
-        f"{smallest.ratio:.2g} of the channels, comes to {worded(smallest.value, goal.unit)}",
+        f"{around.more.ratio:.2g} of the channels, comes to {worded(around.more.value, goal.unit)}",
         hint=f"raise prune.{goal.key}, or train with a stronger penalty (sparsity.l1_gamma)",
     )
 
 
-def _out_of_reach(goal: Goal, less: Found, more: Found, limits: str) -> PruneError:
+def _out_of_reach(goal: Goal, around: Bracket, limits: str) -> PruneError:
+    less, more = around.less, around.more
     asked, most, least = (worded(value, goal.unit) for value in (goal.asked, less.value, more.value))
     if goal.asked > less.value:
         return PruneError(f"prune.{goal.key}: {asked} is more than the network has, {most}", hint="lower the target")

@@ -66,7 +66,8 @@ def recipe_digest(recipe: Recipe, *, kind: Literal["train", "prune"]) -> str:
     later: dict[str, bool | set[str]] = {"prune": True, "finetune": True} if kind == "train" else {}
     tree = recipe.model_dump(mode="json", exclude=repeated | later)
     if kind == "train" and recipe.sparsity.remove_every:
-        tree["prune"] = {"floor": recipe.prune.floor}  # how narrow training may make the network
+        narrowing = {"floor", "keep", "bottlenecks"}  # what says how narrow training may make the network
+        tree["prune"] = recipe.prune.model_dump(mode="json", include=narrowing)
     for section, neutral in _LATER.items():
         if section in tree:
             keys = tree[section].items()

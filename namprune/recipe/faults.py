@@ -82,7 +82,8 @@ def explain(error: ValidationError, places: Mapping[KeyPath, str]) -> list[str]:
     rank = {path: number for number, path in enumerate(places)}
     located = []
     for fault in error.errors(include_url=False):
-        path = anchor = _key_path(fault)
+        path = _key_path(fault)
+        anchor = path or _named_key(fault)
         while anchor not in places:  # a missing key stands where its section stands
             anchor = anchor[:-1]
         key = f"{dotted(path)}: " if path else ""
@@ -118,6 +119,12 @@ def _key_path(fault: ErrorDetails) -> KeyPath:
     if fault["type"] in _UNION_TAGS:
         return (*path, "name")
     return (path[0], *path[2:]) if path[:1] == ("attention",) else path
+
+
+def _named_key(fault: ErrorDetails) -> KeyPath:
+    """The key that a fault of the whole recipe begins with: the place to look at first."""
+    first, *_ = str(fault.get("ctx", {}).get("error", "")).replace(":", " ").split() or [""]
+    return tuple(first.split("."))
 
 
 def _wording(fault: ErrorDetails) -> str:

@@ -142,7 +142,7 @@ class SparsitySection(Section):
     """Epochs over which the strength rises linearly from zero."""
     remove_every: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Epochs of training after which channels whose factors are near zero are removed, again and again, down to
-    `prune.floor`; 0 = never."""
+    `prune.floor` and not in `prune.keep`; `prune.ratios` do not apply. 0 = never."""
 
 
 AIMS = ("ratio", *get_args(TargetName))
@@ -214,6 +214,11 @@ class PruneSection(Section):
         return self
 
     @property
+    def apart(self) -> bool:
+        """Whether some layers have shares of their own, which those that say how much goes are not of."""
+        return bool(self.ratios or self.keep)
+
+    @property
     def tag(self) -> str:
         """How much goes, as part of a run's name: `p30` of the channels removed, `m50` of the MACs kept, and so on."""
         shares = {"p": self.ratio, "m": self.target_macs, "params": self.target_params}
@@ -262,7 +267,10 @@ class Recipe(Section):
     def _every_step_is_finetuned(self) -> Self:
         steps, section = self.prune.steps, self.finetune
         if 0 < section.epochs < steps:
-            raise ValueError(f"finetune.epochs: {section.epochs} is less than one for each of prune.steps: {steps}")
+            raise ValueError(
+                f"prune.steps: {steps} cuts need an epoch of fine-tuning each: raise finetune.epochs from "
+                f"{section.epochs}, or set it to 0"
+            )
         if section.warmup > section.epochs // steps:
             raise ValueError(
                 f"finetune.warmup: {section.warmup:g} epochs are more than each of prune.steps: {steps} has, "

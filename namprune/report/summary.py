@@ -42,7 +42,7 @@ class Row:
     cuts: tuple[str | None, ...]
     """What each cut after the other was asked for, as `Cut.aim` says it; None for one whose run is gone."""
     ratio: float | None
-    """Share of the channels that the last cut was asked to remove."""
+    """Share of all channels that the last cut was asked to remove."""
     target_macs: float | None
     """Share of the MACs that it was asked to keep."""
     criterion: str | None
@@ -154,7 +154,7 @@ def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
 
 
 def _asked_ratio(cut: Cut | None) -> float | None:
-    found = cut is None or cut.every or cut.target or cut.target_macs is not None
+    found = cut is None or cut.every or cut.apart or cut.target or cut.target_macs is not None
     return None if cut is None or found else cut.ratio
 
 

@@ -8,6 +8,8 @@ from torch import nn
 from namprune import console
 from namprune.data import Data
 from namprune.pruning import ChannelGraph, PruningPlan, compensate, compose, make_plan, needs_batches
+from namprune.pruning.measured import LATENCY_TOLERANCE
+from namprune.pruning.target import TOLERANCE
 from namprune.recipe.schema import PruneSection, Recipe
 from namprune.result import Cut
 from namprune.runs import RunFolder
@@ -41,11 +43,12 @@ def plan_cut(
     dense: nn.Module | None = None,
     after: PruningPlan | None = None,
     cuts: int = 1,
+    nearest: bool = False,
 ) -> Planned:
     """What a recipe removes from a network, on its device, or the next of so many cuts that remove it together.
 
     Those before it were `after`, of the network `dense`, which all that is asked for is measured by. `data` is only
-    for what `reads_pictures`; trials of a sensitivity are kept with the run `parent`.
+    for what `reads_pictures`; trials of a sensitivity are kept with the run `parent`. `nearest` as in `make_plan`.
     """
     section, batches = recipe.prune, None
     if data is not None and needs_batches(section.criterion):
@@ -70,18 +73,19 @@ def plan_cut(
         keep=section.keep,
         after=after,
         cuts=cuts,
+        nearest=nearest,
     )
     return Planned(graph, plan)
 
 
-def make_cut(planned: Planned, data: Data, recipe: Recipe, *, batches: int) -> float:
+def make_cut(planned: Planned, data: Data, *, batches: int, batch_size: int, seed: int) -> float:
     """Cut the network of a plan in place, and return the proof.
 
     So many training batches say what the removed channels delivered on average, and what read them takes that up:
     before the cut, which carries it over, because the weights that tell how much are those that go.
     """
     if batches:
-        order = data.train.shuffled(batch_size=recipe.finetune.batch_size, seed=recipe.seed, epoch=0)
+        order = data.train.shuffled(batch_size=batch_size, seed=seed, epoch=0)
         for layer in compensate(planned.graph, planned.plan, order, limit=batches):
             console.warn(f"not compensated: {layer}: it has no bias, and its output goes elsewhere than to a BatchNorm")
     pictures, _ = next(iter(data.val.ordered(batch_size=PROOF_PICTURES)))
@@ -111,8 +115,9 @@ def say_signal(plan: PruningPlan, section: PruneSection) -> None:
         console.message(f"{signal}: recalibration should restore most of what the cut costs")
     else:
         console.warn(f"{signal}: the others carry what fine-tuning must restore (see sparsity.l1_gamma)")
-    together = section.ratio and section.steps == 1 and not section.ratios and not section.keep
-    if together and abs(removed - plan.ratio) > 0.005:
+    if section.ratio and section.apart:
+        console.message(f"prune.ratio {section.ratio:g} is of the layers that prune.ratios and prune.keep do not name")
+    elif section.ratio and section.steps == 1 and abs(removed - plan.ratio) > 0.005:
         console.warn(
             f"floor {plan.floor:g} and round_to {plan.round_to} allow {removed:.1%} of the channels to go, "
             f"not {plan.ratio:.1%}"
@@ -121,7 +126,22 @@ def say_signal(plan: PruningPlan, section: PruneSection) -> None:
         console.message(f"left alone: {layer}: {reason}")
 
 
-def cut_record(plan: PruningPlan, proof: float, *, steps: int = 1, every: int = 0) -> Cut:
+def say_reached(plan: PruningPlan, section: PruneSection) -> None:
+    """After the last of several cuts, all as one: what was asked for and what they come to, a warning if it is off."""
+    if plan.target is not None:
+        asked, came, unit = plan.target.asked, plan.target.reached, plan.target.unit
+    elif plan.target_macs is not None:
+        asked, came, unit = plan.target_macs, plan.macs_after / plan.macs_before, "x MACs"
+    elif section.apart:
+        return  # the ratio is not of all channels
+    else:
+        asked, came, unit = plan.ratio, 1 - plan.channels_after / plan.channels_before, " of the channels"
+    tolerance = LATENCY_TOLERANCE if section.target_latency else TOLERANCE
+    say = console.message if abs(came - asked) <= tolerance * asked else console.warn
+    say(f"{worded(asked, unit)} was asked, {section.steps} cuts come to {worded(came, unit)}")
+
+
+def cut_record(plan: PruningPlan, proof: float, *, steps: int = 1, every: int = 0, apart: bool = False) -> Cut:
     """What a run's result says of its cuts: how many they were, or the epochs between those that training made."""
     return Cut(
         ratio=plan.ratio,
@@ -129,6 +149,7 @@ def cut_record(plan: PruningPlan, proof: float, *, steps: int = 1, every: int = 
         target=plan.target,
         steps=steps,
         every=every,
+        apart=apart,
         criterion=plan.criterion,
         scope=plan.scope,
         round_to=plan.round_to,

@@ -12,11 +12,11 @@ from namprune import console
 from namprune.cam import Explanation, Panel, Prediction, correlation, draw, grad_cam
 from namprune.data.picture import normalizer, read_pictures
 from namprune.device import pick_device
-from namprune.errors import RunError, UserError
-from namprune.recipe import Recipe, load_recipe
+from namprune.errors import UserError
+from namprune.recipe import Recipe
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore, write_atomic
-from namprune.stages.network import open_network, placed
+from namprune.stages.network import open_ancestor, open_network, placed
 
 Networks = dict[Literal["dense", "pruned"], tuple[str, nn.Module]]
 """Name of the run and network, in eval mode on its device; the dense one first, and at least one."""
@@ -65,24 +65,11 @@ def _open(run: RunFolder, recipe: Recipe, store: RunStore, device: torch.device)
         return {"dense": (run.name, placed(model, recipe, device).eval())}, result
     networks: Networks = {"pruned": (run.name, placed(model, recipe, device).eval())}
     try:
-        dense = _ancestor(result, store)
+        dense = open_ancestor(result.dense, store, weights=result.dense_weights)
     except UserError as error:
         console.warn(f"{error.message}; the map of {run.name} is drawn alone")
         return networks, result
     return {"dense": (result.dense, placed(dense, recipe, device).eval()), **networks}, result
-
-
-def _ancestor(result: RunResult, store: RunStore) -> nn.Module:
-    """The dense network that a pruned run came from.
-
-    Raises:
-        UserError: it is gone, broken, or another run has taken its name.
-    """
-    folder = store.open(result.dense or "")
-    model, dense = open_network(folder, load_recipe(str(folder.recipe)))
-    if dense.files[folder.weights.name] != result.dense_weights:
-        raise RunError(f"run {folder.name!r} is not the one that {result.name!r} was cut from: it was made anew")
-    return model
 
 
 def _known(target: str, classes: tuple[str, ...]) -> str:

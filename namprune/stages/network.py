@@ -9,11 +9,11 @@ from torch import nn
 from namprune import console
 from namprune.checkpoint import load_network
 from namprune.data import Data
-from namprune.errors import DataError, UserError
+from namprune.errors import DataError, RunError, UserError
 from namprune.measure import accuracy, complexity, interleaved_latency
 from namprune.recipe import Recipe, load_recipe
 from namprune.result import EpochRecord, Measurement, RunResult, Timing
-from namprune.runs import RunFolder
+from namprune.runs import RunFolder, RunStore
 from namprune.training.loop import EVAL_BATCH
 
 LATENCY_BATCHES = (1, 64)
@@ -37,6 +37,30 @@ def open_network(run: RunFolder, recipe: Recipe) -> tuple[nn.Module, RunResult]:
     check_same(run, load_recipe(str(run.recipe)), recipe, free=("prune", "finetune", "runtime"))
     model = load_network(recipe, run.weights, classes=len(result.classes), input_shape=result.input_shape)
     return model, result
+
+
+def open_ancestor(name: str | None, store: RunStore, *, weights: str | None) -> nn.Module:
+    """The network of the dense run that another run came from, on the CPU; `weights` is their SHA-256.
+
+    Raises:
+        UserError: it is gone, broken, or another run has taken its name.
+    """
+    folder = store.open(name or "")
+    model, result = open_network(folder, load_recipe(str(folder.recipe)))
+    if result.files[folder.weights.name] != weights:
+        raise RunError(f"run {name!r} is not the one that was cut: it was made anew")
+    return model
+
+
+def open_dense(
+    name: str | None, store: RunStore, recipe: Recipe, device: torch.device, *, weights: str | None
+) -> nn.Module | None:
+    """`open_ancestor` on its device, to time a cut network beside it; None, and a warning, where it cannot be had."""
+    try:
+        return placed(open_ancestor(name, store, weights=weights), recipe, device)
+    except UserError as error:
+        console.warn(f"{error.message}; latency is measured without it")
+        return None
 
 
 def check_same(run: RunFolder, own: Recipe, recipe: Recipe, *, free: Sequence[str]) -> None:

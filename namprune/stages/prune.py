@@ -12,13 +12,21 @@ from namprune.checkpoint import to_bytes
 from namprune.data import Data, build_data
 from namprune.device import describe_environment, pick_device
 from namprune.errors import PruneError
-from namprune.models import build_model
 from namprune.pruning import PruningPlan, recalibrate
 from namprune.recipe import dump_recipe, recipe_digest
 from namprune.recipe.schema import Recipe
 from namprune.result import EpochRecord, Measurement, RunResult
 from namprune.runs import RunFolder, RunStore
-from namprune.stages.cutting import Planned, cut_record, joined, make_cut, plan_cut, reads_pictures, say_signal
+from namprune.stages.cutting import (
+    Planned,
+    cut_record,
+    joined,
+    make_cut,
+    plan_cut,
+    reads_pictures,
+    say_reached,
+    say_signal,
+)
 from namprune.stages.logbook import follow
 from namprune.stages.network import (
     check_batch,
@@ -26,6 +34,7 @@ from namprune.stages.network import (
     describe_attention,
     mean_speed,
     measured,
+    open_dense,
     open_network,
     placed,
     timings,
@@ -46,7 +55,8 @@ def plan(parent: RunFolder, recipe: Recipe) -> PruningPlan:
         data = _pictures_of(origin, recipe, device)
         check_batch(data, batch_size=recipe.finetune.batch_size, section="finetune")
     model = placed(model, recipe, device)
-    planned = plan_cut(model, data, recipe, parent, input_shape=origin.input_shape, cuts=steps)
+    dense = model if steps > 1 else None
+    planned = plan_cut(model, data, recipe, parent, input_shape=origin.input_shape, dense=dense, cuts=steps)
     if steps > 1:
         console.message(f"this is the first of {steps} cuts; the others rank what is left then")
     say_signal(planned.plan, recipe.prune)
@@ -74,16 +84,18 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
     done = _cut_and_repair(model, data, recipe, parent, store=store, name=name)
     run = done.run
     run.write(run.weights, to_bytes(model))
-    # The dense network only has to take the time it takes: its weights do not matter.
-    dense = placed(build_model(recipe, classes=len(data.classes), input_shape=data.input_shape), recipe, device)
+    ancestor = origin.dense or parent.name
+    weights = origin.dense_weights or origin.files[parent.weights.name]
+    dense = open_dense(ancestor, RunStore(parent.path.parent), recipe, device, weights=weights)
+    section = recipe.prune
     return run.finish(
         RunResult(
             name=run.name,
             kind="prune",
             created=utc_now(),
             parent=parent.name,
-            dense=origin.dense or parent.name,
-            dense_weights=origin.dense_weights or origin.files[parent.weights.name],
+            dense=ancestor,
+            dense_weights=weights,
             model=recipe.model.name,
             attention=describe_attention(recipe),
             data=data.label,
@@ -95,7 +107,7 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
             files={},
             environment=describe_environment(device),
             stages=(origin.final, *done.stages),
-            cut=cut_record(done.plan, done.proof, steps=recipe.prune.steps),
+            cut=cut_record(done.plan, done.proof, steps=section.steps, apart=section.apart),
             latency=timings(model, recipe, data.input_shape, dense=dense),
             epochs=len(done.records),
             seconds=time.perf_counter() - started,
@@ -122,14 +134,16 @@ def _cut_and_repair(
     steps, shape = recipe.prune.steps, data.input_shape
     dense = copy.deepcopy(model) if steps > 1 or recipe.finetune.distill else None
     if steps > 1:  # what cannot be reached is refused before the time is spent
-        plan_cut(model, data, recipe, parent, input_shape=shape)
+        plan_cut(model, data, recipe, parent, input_shape=shape, dense=dense)
     run, total, proof = None, None, 0.0
+    batches, batch_size = recipe.prune.compensate, recipe.finetune.batch_size
     stages: list[Measurement] = []
     records: list[EpochRecord] = []
     for step in range(1, steps + 1):
         planned = _next_cut(model, data, recipe, parent, dense=dense, after=total, step=step)
         if planned is not None:
-            proof = max(proof, make_cut(planned, data, recipe, batches=recipe.prune.compensate))
+            one = make_cut(planned, data, batches=batches, batch_size=batch_size, seed=recipe.seed)
+            proof = max(proof, one)
             total = joined(total, planned.plan)
             model = placed(model, recipe, next(model.parameters()).device)
         run = run or store.create(name, recipe=dump_recipe(recipe))
@@ -138,7 +152,9 @@ def _cut_and_repair(
         taken, epochs = _repair(model, data, recipe, run, step=step, teacher=dense)
         stages, records = [*stages, *taken], [*records, *epochs]
     assert run is not None  # noqa: S101 - there is one step at least,
-    assert total is not None  # noqa: S101 - and the last one cuts
+    assert total is not None  # noqa: S101 - and where none before it cut, the last one does
+    if steps > 1:
+        say_reached(total, recipe.prune)
     return _Done(run, total, proof, stages, records)
 
 
@@ -152,7 +168,10 @@ def _next_cut(
     after: PruningPlan | None,
     step: int,
 ) -> Planned | None:
-    """The cut of a step; None where widths are too coarse for any, which the steps that follow make up for."""
+    """The cut of a step; None where widths are too coarse for any: the steps that follow make up for it.
+
+    The last one comes as near as it can, if only by leaving what is there: nothing that was trained is lost.
+    """
     steps = recipe.prune.steps
     try:
         planned = plan_cut(
@@ -164,9 +183,10 @@ def _next_cut(
             dense=dense if steps > 1 else None,
             after=after,
             cuts=steps - step + 1,
+            nearest=1 < step == steps,
         )
     except PruneError as error:
-        if step == steps:
+        if step == steps and after is None:
             raise
         console.warn(f"step {step}/{steps} removes nothing: {error.message}")
         return None

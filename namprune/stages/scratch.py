@@ -11,13 +11,12 @@ from namprune.checkpoint import fresh_network
 from namprune.data import build_data
 from namprune.device import pick_device
 from namprune.errors import RunError
-from namprune.models import build_model
 from namprune.recipe import dump_recipe, load_recipe, recipe_digest
 from namprune.recipe.schema import Recipe
 from namprune.recipe.variant import from_scratch
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
-from namprune.stages.network import check_batch, check_fits, check_same, placed
+from namprune.stages.network import check_batch, check_fits, check_same, open_dense, placed
 from namprune.stages.train import trained
 
 
@@ -36,9 +35,11 @@ def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | N
     pruned.verify()
     shape = pruned.result()
     if shape.kind != "prune":
-        raise RunError(f"run {pruned.name!r} was not pruned", hint="name a run that `namprune prune` made")
+        why = "lost channels in training; only widths that a cut left are trained" if shape.cut else "was not pruned"
+        raise RunError(f"run {pruned.name!r} {why}", hint="name a run that `namprune prune` made")
     own = from_scratch(load_recipe(str(pruned.recipe)))
-    recipe = from_scratch(recipe, earlier=_earlier_epochs(shape, RunStore(pruned.path.parent)))
+    beside = RunStore(pruned.path.parent)
+    recipe = from_scratch(recipe, earlier=_earlier_epochs(shape, beside))
     check_same(pruned, own, recipe, free=("train", "finetune", "runtime"))
     name = store.unused(name) if name else store.free_name(f"{pruned.name}-scratch")
     device = pick_device(recipe.runtime.device)
@@ -46,8 +47,8 @@ def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | N
     check_fits(data, shape)
     check_batch(data, batch_size=recipe.train.batch_size, section="train")
     model = fresh_network(recipe, pruned.weights, classes=len(data.classes), input_shape=data.input_shape)
-    dense = build_model(recipe, classes=len(data.classes), input_shape=data.input_shape)
-    model, dense = placed(model, recipe, device), placed(dense, recipe, device)
+    model = placed(model, recipe, device)
+    dense = open_dense(shape.dense, beside, recipe, device, weights=shape.dense_weights)
     run = store.create(name, recipe=dump_recipe(recipe))
     console.message(f"training the shape of {pruned.name} from fresh weights in {run.path}")
     return run.finish(

@@ -46,7 +46,7 @@ def sensitivity(run: RunFolder, recipe: Recipe, *, ratios: Sequence[float] = RAT
     """Cut each group of a run's network to each ratio, alone, and measure; draw it as sensitivity.png of the run.
 
     Raises:
-        RunError: the run is broken, or its folder cannot be written.
+        RunError: the run is broken, or its folder cannot be read or written.
         DataError: the pictures are missing, or not the run's.
     """
     model, result = open_network(run, recipe)
@@ -115,7 +115,12 @@ def sensitivity_of(
 
 def _remembered(run: RunFolder) -> dict[str, Cell]:
     """What was measured before, by key. A line that was only half written is taken out of the file."""
-    text = run.sensitivity.read_text(encoding="utf-8", errors="replace") if run.sensitivity.exists() else ""
+    try:
+        text = run.sensitivity.read_text(encoding="utf-8", errors="replace") if run.sensitivity.exists() else ""
+    except OSError as error:
+        raise RunError(
+            f"cannot read {run.sensitivity}: {error.strerror or error}", hint="delete it: it can be measured again"
+        ) from error
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         run.write(run.sensitivity, whole)

@@ -48,13 +48,17 @@ class Thinning:
 
     def _remove_dead(self) -> bool:
         """Whether there was something to remove."""
-        shape, floor = self.data.input_shape, self.recipe.prune.floor
+        shape, section = self.data.input_shape, self.recipe.prune
         graph = ChannelGraph(self.model, shape)
-        plan = dead_plan(graph, shape, floor=floor, after=self.plan)
+        plan = dead_plan(
+            graph, shape, floor=section.floor, keep=section.keep, bottlenecks=section.bottlenecks, after=self.plan
+        )
         if plan is None:
             return False
         console.message(f"near zero: {plan.channels_before - plan.channels_after} of {plan.channels_before} channels")
-        self.proof = max(self.proof, make_cut(Planned(graph, plan), self.data, self.recipe, batches=COMPENSATED))
+        batch_size, seed = self.recipe.train.batch_size, self.recipe.seed
+        proof = make_cut(Planned(graph, plan), self.data, batches=COMPENSATED, batch_size=batch_size, seed=seed)
+        self.proof = max(self.proof, proof)
         self.plan = joined(self.plan, plan)
         placed(self.model, self.recipe, next(self.model.parameters()).device)
         return True

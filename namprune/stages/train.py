@@ -10,6 +10,7 @@ from namprune.checkpoint import to_bytes
 from namprune.data import Data, build_data
 from namprune.device import describe_environment, pick_device
 from namprune.models import build_model
+from namprune.pruning import ChannelGraph, dead_plan
 from namprune.recipe import dump_recipe, recipe_digest
 from namprune.recipe.schema import Recipe
 from namprune.result import RunResult
@@ -25,6 +26,7 @@ def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunRes
 
     Raises:
         DataError: the pictures are missing or unusable; nothing has been written.
+        PruneError: what `sparsity.remove_every` may not touch is no layer of the network; nothing has been written.
         RunError: the name is taken or no name, or the place cannot be written.
     """
     started = time.perf_counter()
@@ -35,6 +37,8 @@ def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunRes
     data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     check_batch(data, batch_size=recipe.train.batch_size, section="train")
     model = placed(build_model(recipe, classes=len(data.classes), input_shape=data.input_shape), recipe, device)
+    if recipe.sparsity.remove_every:  # looks for what is to stay before the time is spent
+        dead_plan(ChannelGraph(model, data.input_shape), data.input_shape, floor=1.0, keep=recipe.prune.keep)
     run = store.create(name, recipe=dump_recipe(recipe))
     console.message(f"training {stem} on {data.label} ({len(data.train):,} pictures) in {run.path}")
     _say_penalty(recipe, images=len(data.train))

@@ -48,3 +48,22 @@ def test_the_floor_counts_from_the_width_before_the_first_cut(make_network) -> N
 def test_where_none_is_dead_or_may_go_there_is_no_plan(make_network, dead) -> None:
     model = _kill(make_network("resnet20"), dead)
     assert dead_plan(ChannelGraph(model, INPUT), INPUT, floor=1.0 if dead else 0.1) is None
+
+
+def test_what_is_to_stay_stays(make_network) -> None:
+    model = _kill(make_network("resnet20"), DEAD)
+    plan = dead_plan(ChannelGraph(model, INPUT), INPUT, floor=0.25, keep=["stages.1.2.*1", "stages.0.*"])
+    assert plan is not None
+    assert {cut.root: list(cut.removed) for cut in plan.groups if cut.removed} == {
+        "stages.2.0.conv1": DEAD["stages.2.0.bn1"]
+    }
+    assert dead_plan(ChannelGraph(model, INPUT), INPUT, floor=0.25, keep=["stages.*"]) is None
+
+
+@pytest.mark.parametrize(("rule", "shrinks"), [("keep", False), ("shrink", True)])
+def test_bottlenecks_shrink_by_the_rule(make_network, rule, shrinks) -> None:
+    norms = ["stages.2.0.shortcut.1", *(f"stages.2.{block}.bn2" for block in range(3))]
+    model = _kill(make_network("resnet20", "se"), {norm: list(range(32)) for norm in norms})
+    plan = dead_plan(ChannelGraph(model, INPUT), INPUT, floor=0.1, bottlenecks=rule)
+    assert plan is not None
+    assert bool(plan.bottlenecks) == shrinks

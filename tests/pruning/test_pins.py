@@ -5,7 +5,7 @@ import torch
 
 from namprune.errors import PruneError
 from namprune.measure import complexity
-from namprune.pruning import ChannelGraph, compose, make_plan, prune_model
+from namprune.pruning import ChannelGraph, Goal, compose, make_plan, prune_model
 from namprune.pruning.pins import pinned
 
 INPUT = (3, 8, 8)
@@ -51,7 +51,17 @@ def test_a_pattern_without_channels_is_refused_with_near_names(make_network, how
 
 
 def test_what_is_left_alone_anyway_may_be_named(make_network) -> None:
-    assert pinned(ChannelGraph(make_network("resnet20"), INPUT), ratios={}, keep=["classifier"]) == {}
+    graph = ChannelGraph(make_network("resnet20"), INPUT)
+    assert pinned(graph, ratios={}, keep=["classifier"]) == {}
+    assert len(pinned(graph, ratios={"*": 0.5}, keep=[])) == len(graph.groups)  # among others
+
+
+def test_a_share_of_what_is_left_alone_is_refused_with_the_reason(make_network) -> None:
+    graph = ChannelGraph(make_network("resnet20"), INPUT)
+    with pytest.raises(
+        PruneError, match=r"prune\.ratios: 'class\*' .*: classifier: its channels are the network's output"
+    ):
+        pinned(graph, ratios={"class*": 0.5}, keep=())
 
 
 def test_kept_stays_pinned_loses_its_share_and_the_others_share_the_ratio(make_network, widths) -> None:
@@ -82,9 +92,46 @@ def test_a_target_is_met_over_the_others(make_network, widths) -> None:
 
 def test_a_target_may_be_met_by_the_shares_alone(make_network) -> None:
     graph = ChannelGraph(make_network("resnet20"), INPUT)
-    alone = make_plan(graph, INPUT, ratio=0.5, ratios={"*": 0.5})
-    share = alone.macs_after / alone.macs_before
-    assert make_plan(graph, INPUT, target_macs=share, ratios={"*": 0.5}).groups == alone.groups
+    local = make_plan(graph, INPUT, ratio=0.5, scope="local")
+    alone = make_plan(graph, INPUT, target_macs=local.macs_after / local.macs_before, ratios={"*": 0.5})
+    assert [cut.kept for cut in alone.groups] == [cut.kept for cut in local.groups]
+
+
+@pytest.mark.parametrize("pins", [{"keep": ["*"]}, {"ratios": {"*": 0.5}}, {"keep": ["stem*"], "ratios": {"*": 0.5}}])
+def test_a_ratio_of_no_layer_is_refused(make_network, pins) -> None:
+    graph = ChannelGraph(make_network("resnet20"), INPUT)
+    with pytest.raises(
+        PruneError, match=r"prune\.ratio: 0\.3 is of the layers that prune\.keep and prune\.ratios do not"
+    ):
+        make_plan(graph, INPUT, ratio=0.3, **pins)
+
+
+def _drop(points: float) -> Goal:
+    """At most one point, and any cut costs so many."""
+    return Goal(key="max_drop", asked=1.0, unit=" points", measure=lambda *_: points, tolerance=None, resolution=0.01)
+
+
+@pytest.mark.parametrize(
+    ("how", "fault"),
+    [
+        (
+            {"target_macs": 0.5, "ratios": {"*": 0.9}},
+            r"target_macs: 0\.5x MACs was asked, prune\.ratios alone come to 0\.0\d+x MACs",
+        ),
+        (
+            {"target": _drop(5), "ratios": {"*": 0.9}},
+            r"max_drop: 1 points was asked, prune\.ratios alone come to 5 points",
+        ),
+        (
+            {"target": _drop(0), "keep": ["*"]},
+            r"max_drop: floor 0\.1 and .* prune\.keep .* leave no channel that may go",
+        ),
+    ],
+)
+def test_shares_that_rule_a_target_out_are_named(make_network, how, fault) -> None:
+    graph = ChannelGraph(make_network("resnet20"), INPUT)
+    with pytest.raises(PruneError, match=fault):
+        make_plan(graph, INPUT, **how)
 
 
 def test_floor_and_divisor_hold_for_a_share_and_are_said(make_network, widths) -> None:

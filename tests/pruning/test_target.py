@@ -11,7 +11,7 @@ from namprune.attention.ulsam import ULSAM
 from namprune.checkpoint import to_bytes
 from namprune.errors import PruneError
 from namprune.models import AttentionPlan
-from namprune.pruning import ChannelGraph, PruningPlan, Ranking, file_size, make_plan, params_share, prune_model
+from namprune.pruning import ChannelGraph, Goal, PruningPlan, Ranking, file_size, make_plan, params_share, prune_model
 from namprune.pruning.measured import accuracy_drop, candidate, latency_target
 from namprune.pruning.size import file_bytes, parameters
 
@@ -80,6 +80,30 @@ def test_the_file_gets_as_small_as_asked(make_network) -> None:
 def test_out_of_reach_says_how_far_one_can_go(make_network, goal, fault) -> None:
     with pytest.raises(PruneError, match=fault):
         make_plan(ChannelGraph(make_network("resnet20"), INPUT), INPUT, target=goal, floor=0.5)
+
+
+def _channels(asked: float) -> Goal:
+    """A share of the channels of the third stage, whose four groups are all as wide."""
+
+    def left(cost, cuts) -> float:
+        return sum(len(keep) / 256 for group, keep in cuts if group.size == 64)
+
+    return Goal(key="target_params", asked=asked, unit="x", measure=left)
+
+
+@pytest.mark.parametrize(("asked", "left"), [(0.9, 7 / 8), (0.8, 6 / 8), (0.45, 4 / 8), (0.95, None)])
+def test_the_nearest_cut_is_taken_where_it_is_asked_for(make_network, asked, left) -> None:
+    graph = ChannelGraph(make_network("resnet20"), INPUT)
+    with pytest.raises(PruneError, match=r"admit no cut near|cannot be reached"):
+        make_plan(graph, INPUT, target=_channels(asked), round_to=32)
+    if left is None:  # what is there is nearer than any cut
+        with pytest.raises(PruneError, match="admit no cut near"):
+            make_plan(graph, INPUT, target=_channels(asked), round_to=32, nearest=True)
+        return
+    plan = make_plan(graph, INPUT, target=_channels(asked), round_to=32, nearest=True)
+    assert plan.target is not None
+    assert (plan.target.asked, plan.target.reached) == (asked, left)
+    assert sum(len(cut.kept) for cut in plan.groups if cut.before == 64) == 256 * left
 
 
 @pytest.fixture

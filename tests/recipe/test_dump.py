@@ -80,3 +80,17 @@ def test_runs_made_before_the_later_keys_are_still_recognized() -> None:
 def test_the_digest_of_a_cut_has_not_changed_since_before_the_later_keys() -> None:
     before = "0df63be441db8e9241da2b553ed531031cde530c1c1b66e1dc732500dfb0edba"
     assert recipe_digest(RECIPE, kind="prune") == before
+
+
+def test_what_bounds_a_removal_while_training_is_part_of_that_training() -> None:
+    """And of no other; `prune.ratios` never is."""
+    overrides = ["seed=3", "prune.keep=[stem*]", "prune.bottlenecks=keep", "prune.ratios={a: 0.5}"]
+
+    def digests(*how: str) -> list[str]:
+        recipes = [parse_recipe(dump_recipe(RECIPE), source="x", overrides=[*how, one]) for one in overrides]
+        return [recipe_digest(recipe, kind="train") for recipe in recipes]
+
+    plain, thin = digests(), digests("sparsity.remove_every=2")
+    assert len(set(plain)) == 1
+    assert len({*plain, *thin}) == 4
+    assert thin[0] == thin[3]

@@ -114,11 +114,15 @@ def test_all_faults_at_once_in_the_order_of_the_file() -> None:
             "sparsity: {l1_lambda: 1}\ndata:\n",
             "1: sparsity.l1_lambda needs attention nam with a spatial",
         ),
-        ("data:\n", "prune: {steps: 2}\ndata:\n", "1: finetune.epochs: 1 is less than one for each of prune.steps: 2"),
+        (
+            "  epochs: 1\n",
+            "  epochs: 1\nprune:\n  steps: 2\n",
+            "12: prune.steps: 2 cuts need an epoch of fine-tuning each: raise finetune.epochs from 1, or",
+        ),
         (
             "  epochs: 1\n",
             "  epochs: 4\n  warmup: 3\nprune: {steps: 2}\n",
-            "1: finetune.warmup: 3 epochs are more than each of prune.steps: 2 has, 2",
+            "11: finetune.warmup: 3 epochs are more than each of prune.steps: 2 has, 2",
         ),
         ("data:\n", "prune: {steps: 2, max_drop: 1}\ndata:\n", "1: prune: max_drop is found for one cut"),
         ("data:\n", "prune: {ratios: {a*: 1.5}}\ndata:\n", "1: prune.ratios.a*: must be below 1.0, got 1.5"),

@@ -55,6 +55,15 @@ def test_several_cuts_of_one_run_are_said(store, save, make_result, make_pruned)
     assert [row.point for row in rows_of(store)] == ["dense", "0.5 in 3 steps nam global"]
 
 
+def test_a_ratio_of_some_layers_is_no_plain_one(store, save, make_result, make_pruned) -> None:
+    parent = make_result("d")
+    plain, other = (make_pruned(name, parent=parent, macs=20_000_000) for name in ("p", "q"))
+    for run in (parent, plain, dataclasses.replace(other, cut=dataclasses.replace(other.cut, apart=True))):
+        save(run)
+    _, *rows = rows_of(store)
+    assert {(row.point, row.ratio) for row in rows} == {("0.5 nam global", 0.5), ("0.5, layers apart nam global", None)}
+
+
 def test_a_repeated_seed_is_no_second_sample(store, save, make_result) -> None:
     save(make_result("a", seed=1, top1=0.8))
     save(make_result("a-2", seed=1, top1=0.9))

@@ -1,14 +1,20 @@
+import dataclasses
 import json
 import shutil
+from functools import partial
+from hashlib import sha256
 
 import pytest
 import torch
+from torch import nn
 
+from namprune.checkpoint import to_bytes
 from namprune.data import build_data
 from namprune.errors import DataError, PruneError, RunError, UserError
 from namprune.measure import accuracy, complexity
 from namprune.pruning import ChannelGraph, PruningPlan, compensate, compose
 from namprune.recipe import load_recipe
+from namprune.result import to_json
 from namprune.runs import RunStore
 from namprune.stages.evaluate import evaluate
 from namprune.stages.network import check_fits, open_network
@@ -101,6 +107,15 @@ def test_a_pruned_run_is_pruned_again_and_the_plans_compose(store, pruned) -> No
         name: t.shape for name, t in model.state_dict().items()
     }
     ChannelGraph(model, (1, 8, 8))  # and could be pruned once more
+
+
+def test_without_the_ancestor_latency_is_measured_alone(store, pruned, tmp_path, capsys) -> None:
+    shutil.copytree(pruned.path, tmp_path / pruned.name)
+    alone = RunStore(tmp_path)
+    recipe = own_recipe(pruned, "prune.ratio=0.3", "finetune.epochs=0", "prune.recalibrate=0")
+    result = prune(alone.open(pruned.name), recipe, store=alone, name="twice")
+    assert [timing.dense for timing in result.latency] == [None, None]
+    assert "no run 'dense' in" in capsys.readouterr().err
 
 
 def test_a_tampered_run_is_refused(store, tmp_path) -> None:
@@ -200,7 +215,7 @@ def test_several_cuts_share_the_epochs_and_end_where_one_would(store, stepped) -
     assert rates[2] > rates[3] > rates[4]
     assert result.epochs == 5
     assert result.cut is not None
-    assert (result.cut.aim, result.cut.target_macs) == ("0.3x MACs in 3 steps", 0.3)
+    assert (result.cut.aim, result.cut.target_macs) == ("0.3x MACs in 3 steps, layers apart", 0.3)
     assert result.cut.proof < 1e-9
 
 
@@ -249,3 +264,75 @@ def test_what_several_cuts_cannot_reach_is_refused_before_the_first(store) -> No
     with pytest.raises(PruneError, match=r"0\.05x MACs cannot be reached"):
         prune(run, recipe, store=store, name="never")
     assert not (store.root / "never").exists()
+
+
+QUICK = ("finetune.epochs=0", "prune.recalibrate=0")
+
+
+@pytest.fixture
+def uneven(store, tmp_path):
+    """A copy of the run whose factors are drawn, so that what several coarse cuts end at is known."""
+    shutil.copytree(store.root / "dense", tmp_path / "dense")
+    run = RunStore(tmp_path).open("dense")
+    model, result = open_network(run, own_recipe(run))
+    torch.manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.1, 1)
+    weights = to_bytes(model)
+    run.weights.write_bytes(weights)
+    files = result.files | {run.weights.name: sha256(weights).hexdigest()}
+    run.result_file.write_text(to_json(dataclasses.replace(result, files=files)))
+    return run
+
+
+def test_the_last_cut_comes_as_near_as_it_can(uneven, capsys) -> None:
+    asked = ("prune.target_params=0.3", "prune.steps=3", "prune.round_to=8", "prune.criterion=bn")
+    result = prune(uneven, own_recipe(uneven, *asked, *QUICK), store=RunStore(uneven.path.parent))
+    assert result.cut.target.reached == pytest.approx(0.308, abs=5e-4)
+    share = result.final.complexity.params / result.stages[0].complexity.params
+    assert share == pytest.approx(result.cut.target.reached)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "0.3x parameters was asked, 3 cuts" in line]
+    assert "warning" in line
+    assert "come to 0.308x parameters" in line
+
+
+PINS = "prune.keep=[stem*, stages.0.*, stages.1.*, stages.2.0.*]"
+"""Leaves two groups, of one cost."""
+
+
+@pytest.mark.parametrize("key", ["ratio", "target_params"])
+def test_where_what_is_there_is_nearest_the_last_step_leaves_it(store, capsys, key) -> None:
+    """The first step takes half of a group of 32, and a second half would be too much."""
+    run = store.open("dense")
+    params = run.result().final.complexity.params
+    left = (params - 2 * 16 * 32 * 9 - 2 * 16) / params  # what the group makes and what reads it, and a BatchNorm
+    asked = {"ratio": "0.14", "target_params": f"{0.985 * left:.4f}"}[key]
+    options = [f"prune.{key}={asked}", "prune.steps=2", "prune.round_to=16", "finetune.epochs=2"]
+    options += [PINS] if key == "target_params" else []
+    result = prune(run, own_recipe(run, *options), store=store, name=f"coarse-{key}")
+    assert result.cut.channels_before - result.cut.channels_after == 16
+    assert (result.epochs, result.final.stage) == (2, "finetuned")
+    said = capsys.readouterr().err
+    assert f"warning: step 2/2 removes nothing: prune.{key}: " in said
+    if key == "ratio":
+        assert (result.cut.ratio, result.cut.aim) == (0.14, "0.14 in 2 steps")
+        assert "warning: 0.14 of the channels was asked, 2 cuts come to 0.0714 of the channels" in said
+    else:
+        assert result.final.complexity.params / params == pytest.approx(left)
+        assert result.cut.target.reached == pytest.approx(left)
+        assert "was asked, 2 cuts come to" in said
+        assert "warning: 0." not in said  # within 2 %
+
+
+def test_several_cuts_measure_latency_beside_one_network(store, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    run = store.open("dense")
+    asked = ("prune.target_latency=0.01", "prune.latency_batch=1", "prune.steps=2", "prune.floor=0.5", *QUICK)
+    for make in (plan, partial(prune, store=store, name="never")):
+        with pytest.raises(PruneError, match=r"target_latency: .* cannot be reached"):
+            make(run, own_recipe(run, *asked))
+        (table,) = (tmp_path / "namprune").iterdir()
+        widths = json.loads(table.read_text())["taken"]
+        assert len(widths) == 2  # of the whole network and the narrowest
+        assert all(" beside " in one for one in widths)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from namprune.data import build_data
+from namprune.errors import RunError
 from namprune.pruning import PruningPlan
 from namprune.recipe import load_recipe
 from namprune.runs import RunStore
@@ -93,6 +94,13 @@ def test_what_was_measured_otherwise_is_not_used(run, override, more) -> None:
     before = len(lines(run))
     sensitivity(run, own_recipe(run, f"prune.{override}"), ratios=[0.5])
     assert len(lines(run)) == before + more
+
+
+def test_what_cannot_be_read_is_said(run) -> None:
+    run.sensitivity.unlink()
+    run.sensitivity.mkdir()
+    with pytest.raises(RunError, match=r"cannot read .*sensitivity\.jsonl"):
+        sensitivity(run, own_recipe(run), ratios=[0.5])
 
 
 def test_other_weights_are_measured_anew(run) -> None:

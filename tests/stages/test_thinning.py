@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from namprune.data import build_data
+from namprune.errors import PruneError, RunError
+from namprune.measure import complexity
 from namprune.models import build_model
 from namprune.pruning import PruningPlan
 from namprune.recipe import load_recipe, recipe_digest
@@ -13,8 +15,9 @@ from namprune.report import collect, summarise
 from namprune.result import EpochRecord
 from namprune.runs import RunStore
 from namprune.stages.evaluate import evaluate
-from namprune.stages.network import open_network
+from namprune.stages.network import open_network, timings
 from namprune.stages.prune import prune
+from namprune.stages.scratch import scratch
 from namprune.stages.thinning import Thinning
 from namprune.stages.train import train
 
@@ -57,7 +60,7 @@ def test_channels_go_and_the_run_says_so(thinned) -> None:
     assert [line["epoch"] for line in lines] == list(range(1, 8))
 
 
-def test_it_can_be_evaluated_pruned_and_reported(thinned) -> None:
+def test_it_can_be_evaluated_pruned_and_reported(thinned, monkeypatch) -> None:
     run = thinned.open("thin")
     recipe = load_recipe(str(run.recipe))
     assert evaluate(run, recipe, split="val") == run.result().final.val
@@ -67,17 +70,27 @@ def test_it_can_be_evaluated_pruned_and_reported(thinned) -> None:
         cut.root: len(cut.kept) for cut in made.groups
     }
     cut = load_recipe(str(run.recipe), overrides=["prune.ratio=0.2", "finetune.epochs=0"])
+    beside = []
+
+    def spy(model, recipe, input_shape, *, dense):
+        beside.append(complexity(dense, input_shape))
+        return timings(model, recipe, input_shape, dense=dense)
+
+    monkeypatch.setattr("namprune.stages.prune.timings", spy)
     prune(run, cut, store=thinned, name="cut")
+    assert beside == [run.result().final.complexity]  # what the ratio of the MACs counts from, too
     points = {row.runs: row.point for row in summarise(collect(thinned))}
     assert points["thin",] == "near zero every 2 epochs"
     assert points["cut",] == "near zero every 2 epochs then 0.2 nam global"
 
 
 def test_a_dead_channel_goes_between_the_spans_and_the_cost_falls(small_recipe) -> None:
-    recipe = small_recipe("train.epochs=3", "sparsity.remove_every=1")
+    kept = ("prune.keep=[stages.1.*]", "prune.floor=0.3")
+    other = "finetune.batch_size=4096"  # more than there are pictures: no part of this training
+    recipe = small_recipe("train.epochs=3", "sparsity.remove_every=1", *kept, other)
     data = build_data(recipe.data, device=torch.device("cpu"))
     model = build_model(recipe, classes=10, input_shape=data.input_shape)
-    norm = model.get_submodule("stages.2.0.bn1")
+    norm, spared = model.get_submodule("stages.2.0.bn1"), model.get_submodule("stages.1.0.bn1")
     width = norm.num_features
     thinning = Thinning(model, data, recipe)
     widths = []
@@ -85,7 +98,9 @@ def test_a_dead_channel_goes_between_the_spans_and_the_cost_falls(small_recipe) 
         if isinstance(event, EpochRecord):
             widths.append(norm.num_features)
             with torch.no_grad():
-                norm.weight[: 2 * event.epoch] = norm.bias[: 2 * event.epoch] = 0.0
+                for one in (norm, spared):
+                    one.weight[: 2 * event.epoch] = one.bias[: 2 * event.epoch] = 0.0
+    assert spared.num_features == width / 2
     assert widths == [width, width - 2, width - 6]
     assert thinning.plan is not None
     assert thinning.plan.channels_before - thinning.plan.channels_after == 6
@@ -100,3 +115,15 @@ def test_the_floor_is_part_of_such_a_training(small_recipe) -> None:
     ]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+def test_what_is_to_stay_is_looked_for_before_the_time_is_spent(small_recipe, tmp_path) -> None:
+    with pytest.raises(PruneError, match=r"prune\.keep: no channels belong to 'layer3'"):
+        train(small_recipe("sparsity.remove_every=1", "prune.keep=[layer3]"), store=RunStore(tmp_path))
+    assert not [*tmp_path.iterdir()]
+
+
+def test_its_shape_is_not_trained_from_scratch(thinned) -> None:
+    run = thinned.open("thin")
+    with pytest.raises(RunError, match="'thin' lost channels in training"):
+        scratch(run, load_recipe(str(run.recipe)), store=thinned)
