@@ -80,10 +80,9 @@ def energy(group: ChannelGroup) -> Tensor:
 def _readers(group: ChannelGroup) -> list[Tensor]:
     """Squared norms of the weights that read each channel, per reading layer."""
     found = []
-    for member in group.members:
-        if member.side == "in" and isinstance(member.module, nn.Conv2d | nn.Linear):
-            columns = member.module.weight.detach().transpose(0, 1).flatten(1).square().sum(1)[member.positions]
-            found.append(torch.zeros(group.size).index_add(0, member.channels, columns))
+    for member in group.readers:
+        columns = member.module.weight.detach().transpose(0, 1).flatten(1).square().sum(1)
+        found.append(group.per_channel(member, columns, reduce="sum"))
     return found
 
 

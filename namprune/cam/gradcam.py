@@ -7,6 +7,7 @@ from captum.attr import LayerAttribution, LayerGradCam
 from torch import Tensor, nn
 
 from namprune.errors import UserError
+from namprune.modes import modes_kept
 
 FLAT = 1e-6
 """Standard deviation below which a map in [0, 1] has no shape to compare."""
@@ -21,14 +22,10 @@ def grad_cam(model: nn.Module, x: Tensor, *, target: int) -> Tensor:
     Raises:
         UserError: the network has no feature map of more than one pixel.
     """
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with modes_kept(model):
+        model.eval()
         attribute = LayerGradCam(model, _last_map(model, x)).attribute
         coarse = attribute(x, target=target, relu_attributions=True)  # (1, 1, h, w)
-    finally:
-        for module, training in modes.items():
-            module.training = training
     fine: Tensor = LayerAttribution.interpolate(coarse, tuple(x.shape[2:]), interpolate_mode="bilinear")
     heat = fine.detach()[0, 0].float().cpu()  # (H, W)
     return heat / heat.max() if heat.max() > 0 else heat

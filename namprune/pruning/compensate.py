@@ -17,6 +17,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from namprune.modes import modes_kept
 from namprune.pruning.graph import ChannelGraph
 from namprune.pruning.plan import PruningPlan
 
@@ -61,16 +62,14 @@ def input_means(
     hooks = [
         model.get_submodule(name).register_forward_pre_hook(partial(_take, means)) for name, means in taken.items()
     ]
-    training = {module: module.training for module in model.modules()}
-    model.eval()
     try:
-        for x, _ in islice(batches, limit):
-            model(x)
+        with modes_kept(model):
+            model.eval()
+            for x, _ in islice(batches, limit):
+                model(x)
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in training.items():
-            module.training = mode
     return {name: torch.stack(means).mean(0) for name, means in taken.items()}
 
 

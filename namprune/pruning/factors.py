@@ -9,11 +9,12 @@ together),
 
 The maximum, because a channel of a residual stream is needed as soon as one block needs it, or reads it: the factors
 say how large a channel is made, the norm of the weights that read it how much of it arrives (docs/signal.md has what
-each is worth). Zero means another thing
-in the two: a channel with γ_b = 0 is a constant, a gate with γ_nam = 0 is 0.5. So where a whole BatchNorm is at zero
-its channels rank low, and where a whole NAM is at zero it says nothing: m(v) = (|v| + FLAT) / (mean|v| + FLAT) is
-n(v) for live factors and goes to 1 for dead ones. NAM dies easily: the task's gradient on its factors is about 1/C
-of that on a BatchNorm's, so one and the same penalty takes them all to zero.
+each is worth).
+
+Zero means another thing in the two factors: a channel with γ_b = 0 is a constant, a gate with γ_nam = 0 is 0.5. So
+where a whole BatchNorm is at zero its channels rank low, and where a whole NAM is at zero it says nothing:
+m(v) = (|v| + FLAT) / (mean|v| + FLAT) is n(v) for live factors and goes to 1 for dead ones. NAM dies easily: the
+task's gradient on its factors is about 1/C of that on a BatchNorm's, so the same penalty takes them all to zero.
 """
 
 from collections.abc import Sequence

@@ -21,6 +21,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from namprune.data.images import Batch
+from namprune.modes import modes_kept
 from namprune.pruning.graph import ChannelGroup, Member
 
 Products: TypeAlias = Mapping[nn.Parameter, Tensor]
@@ -59,18 +60,14 @@ def mean_over_batches(
     """
     gates = {parameter for group in groups for gate in _gates(group) for parameter in _parameters(gate)}
     judged = {name: parameter for name, parameter in model.named_parameters() if parameter in gates}
-    training = {module: module.training for module in model.modules()}
     totals = [torch.zeros(group.size) for group in groups]
     seen = 0
-    model.eval()
-    try:
+    with modes_kept(model):
+        model.eval()
         for seen, batch in enumerate(batches, start=1):  # noqa: B007 - counted
             products = _products(model, judged, batch)
             for total, group in zip(totals, groups, strict=True):
                 total += importance(group, products)
-    finally:
-        for module, mode in training.items():
-            module.training = mode
     if not seen:
         raise ValueError("there is no batch to take gradients from")
     return [total / seen for total in totals]

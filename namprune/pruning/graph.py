@@ -18,6 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from namprune.attention import Attention, opaque
 from namprune.errors import PruneError
+from namprune.modes import modes_kept
 
 Side = Literal["out", "in", "both"]
 
@@ -189,13 +190,12 @@ class _AttentionKnife(tp.BasePruningFunc):  # type: ignore[misc]
 
 
 def _trace(model: nn.Module, input_shape: tuple[int, int, int]) -> Any:
-    training = {module: module.training for module in model.modules()}
     frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
     kinds = {type(module) for module in model.modules() if isinstance(module, Attention)}
     parameter = next(model.parameters())
     try:
         model.requires_grad_(True)  # the library follows autograd: a frozen layer would be no node
-        with opaque(), torch.enable_grad():
+        with modes_kept(model), opaque(), torch.enable_grad():
             return tp.DependencyGraph().build_dependency(
                 model,
                 example_inputs=torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype),
@@ -208,8 +208,6 @@ def _trace(model: nn.Module, input_shape: tuple[int, int, int]) -> Any:
     finally:
         for parameter in frozen:
             parameter.requires_grad_(False)
-        for module, mode in training.items():
-            module.training = mode
 
 
 def _width(member: Member) -> int:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from namprune.modes import modes_kept
+
 
 @torch.no_grad()
 def recalibrate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, limit: int) -> int:
@@ -16,20 +18,18 @@ def recalibrate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, l
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
-    training = {module: module.training for module in model.modules()}
-    model.eval()
     seen = 0
     try:
-        for norm in norms:
-            norm.train()
-        for x, _ in islice(batches, limit):
-            seen += 1
+        with modes_kept(model):
+            model.eval()
             for norm in norms:
-                norm.momentum = 1 / seen  # a running mean with this momentum is the mean so far
-            model(x)
+                norm.train()
+            for x, _ in islice(batches, limit):
+                seen += 1
+                for norm in norms:
+                    norm.momentum = 1 / seen  # a running mean with this momentum is the mean so far
+                model(x)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-        for module, mode in training.items():
-            module.training = mode
     return seen

@@ -61,4 +61,7 @@ def test_grey_pictures_stay_grey() -> None:
 
 @pytest.mark.parametrize("name", ["a $b and c$", "^_{", "\\frac", "猫", "long-" * 40])
 def test_any_name_can_stand_above(name) -> None:
-    draw(two_colours(), [Panel(title=f"{name}\n{name}", heat=torch.ones(SIDE, SIDE))], title=name, caption=name)
+    panel = Panel(title=f"{name}\n{name}", heat=torch.ones(SIDE, SIDE))
+    pixels = decoded(draw(two_colours(), [panel], title=name, caption=name))
+    bare = decoded(draw(two_colours(), [Panel(title="", heat=panel.heat)], title="", caption=""))
+    assert len(pixels) > len(bare)  # higher by the text
