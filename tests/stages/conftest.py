@@ -1,5 +1,6 @@
 """A network that was really trained, on few digits."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,3 +40,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_recipe: RecipeFactor
     store = RunStore(Path(tmp_path_factory.mktemp("runs")))
     result = train(small_recipe(), store=store, name="dense")
     return store, store.open(result.name)
+
+
+@pytest.fixture(scope="module")
+def store(trained: tuple[RunStore, RunFolder], tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    """A copy of the trained run to prune from."""
+    root = tmp_path_factory.mktemp("pruned")
+    shutil.copytree(trained[1].path, root / "dense")
+    return RunStore(root)
