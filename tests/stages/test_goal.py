@@ -1,6 +1,5 @@
 """What a recipe asks for, carried through a run."""
 
-import shutil
 
 import pytest
 import torch
@@ -8,17 +7,9 @@ import torch
 from namprune.errors import PruneError, UserError
 from namprune.pruning import PruningPlan
 from namprune.recipe import load_recipe
-from namprune.runs import RunStore
 from namprune.stages.goal import multiple
 from namprune.stages.grid import at_equal_macs
 from namprune.stages.prune import plan, prune
-
-
-@pytest.fixture(scope="module")
-def store(trained, tmp_path_factory):
-    root = tmp_path_factory.mktemp("goals")
-    shutil.copytree(trained[1].path, root / "dense")
-    return RunStore(root)
 
 
 def _recipe(store, *overrides):
