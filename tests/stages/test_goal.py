@@ -1,6 +1,5 @@
 """What a recipe asks for, carried through a run."""
 
-
 import pytest
 import torch
 
