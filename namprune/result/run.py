@@ -1,21 +1,12 @@
-"""What a run leaves behind: frozen records that become result.json and come back from it. Torch-free."""
+"""What a run leaves behind: frozen records that become result.json."""
 
-import dataclasses
-import json
-import types
-import typing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Literal
 
 from namprune.choices import TargetName
 from namprune.errors import RunError
+from namprune.result.reading import parse, record
 from namprune.table import worded
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-Record = TypeVar("Record")
-_BROKEN = "the run is broken; delete its folder"
 
 FORMAT = 1
 """Version of result.json. A reader refuses what it does not know."""
@@ -208,93 +199,17 @@ class RunResult:
         return self.stages[-1]
 
 
-def to_json(record: "DataclassInstance") -> str:
-    """A record as indented JSON with a closing newline."""
-    return json.dumps(dataclasses.asdict(record), indent=2, ensure_ascii=False) + "\n"
-
-
 def from_json(text: str, *, source: str) -> RunResult:
     """Read a result that `to_json` wrote.
 
     Raises:
         RunError: not JSON, another version, or a value of the wrong type; `source` names the file.
     """
-    tree = _parse(text, source=source)
+    tree = parse(text, source=source)
     version = tree.get("format") if isinstance(tree, dict) else None
     if version != FORMAT:
         raise RunError(
             f"{source}: format {version!r}, this version reads format {FORMAT}",
             hint="read it with the namprune that wrote it, or run it again",
         )
-    return _record(RunResult, tree, source=source)
-
-
-def record_from_json(kind: type[Record], text: str, *, source: str) -> Record:
-    """Read any frozen record that `to_json` wrote.
-
-    Raises:
-        RunError: not JSON, or a value of the wrong type; `source` names the file.
-    """
-    return _record(kind, _parse(text, source=source), source=source)
-
-
-def _parse(text: str, *, source: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{source}: not JSON ({error})", hint=_BROKEN) from error
-
-
-def _record(kind: type[Record], tree: Any, *, source: str) -> Record:
-    try:
-        record: Record = _build(kind, tree, kind.__name__)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise RunError(f"{source}: {error}", hint=_BROKEN) from error
-    return record
-
-
-def _build(kind: Any, value: Any, path: str) -> Any:
-    """`value` from JSON as the annotation `kind`; ValueError names the path of what differs."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _build_record(kind, value, path)
-    if origin is types.UnionType:
-        inner = next(a for a in arguments if a is not type(None))
-        return None if value is None and type(None) in arguments else _build(inner, value, path)
-    if origin is Literal:
-        if value not in arguments:
-            raise ValueError(f"{path}: {value!r} is not one of {', '.join(map(repr, arguments))}")
-        return value
-    if origin is tuple:
-        return _build_tuple(arguments, value, path)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ValueError(f"{path}: expected an object, got {type(value).__name__}")
-        return {key: _build(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        raise ValueError(f"{path}: expected {kind.__name__}, got {value!r}")
-    return value
-
-
-def _build_record(kind: type, value: Any, path: str) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: expected an object, got {type(value).__name__}")
-    hints = typing.get_type_hints(kind)
-    if unknown := sorted(value.keys() - hints.keys()):
-        raise ValueError(f"{path}.{unknown[0]}: unknown key")
-    needed = {field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING}
-    if missing := sorted(needed - value.keys()):
-        raise ValueError(f"{path}.{missing[0]}: missing")
-    return kind(**{key: _build(hints[key], item, f"{path}.{key}") for key, item in value.items()})
-
-
-def _build_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise ValueError(f"{path}: expected a list, got {type(value).__name__}")
-    if arguments[-1] is Ellipsis:
-        return tuple(_build(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
-    if len(value) != len(arguments):
-        raise ValueError(f"{path}: expected {len(arguments)} values, got {len(value)}")
-    return tuple(_build(a, item, f"{path}[{i}]") for i, (a, item) in enumerate(zip(arguments, value, strict=True)))
+    return record(RunResult, tree, source=source)
