@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from namprune.recipe import load_recipe as load_recipe
     from namprune.runs import RunStore as RunStore
     from namprune.stages.compare import compare as compare
+    from namprune.stages.comparison import Comparison as Comparison
     from namprune.stages.evaluate import evaluate as evaluate
     from namprune.stages.explain import explain as explain
     from namprune.stages.prune import prune as prune
+    from namprune.stages.resume import resume as resume
     from namprune.stages.scratch import scratch as scratch
     from namprune.stages.sensitivity import sensitivity as sensitivity
     from namprune.stages.train import train as train
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 __version__ = metadata.version("namprune")
 
 _HOMES = {
+    "Comparison": "namprune.stages.comparison",
     "PrunedModel": "namprune.pruning",
     "PruningPlan": "namprune.pruning",
     "Recipe": "namprune.recipe",
@@ -65,6 +68,7 @@ _HOMES = {
     "prune": "namprune.stages.prune",
     "prune_model": "namprune.pruning",
     "recalibrate": "namprune.pruning",
+    "resume": "namprune.stages.resume",
     "scratch": "namprune.stages.scratch",
     "sensitivity": "namprune.stages.sensitivity",
     "train": "namprune.stages.train",

@@ -5,12 +5,13 @@ is allocated: never wider than the recipe's, never empty), then everything is lo
 nothing is traced, no width is stored twice.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_model, save
-from torch import nn
+from safetensors.torch import load, load_model, save
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from namprune.errors import RunError
@@ -23,7 +24,17 @@ Shapes = dict[str, tuple[int, ...]]
 
 def to_bytes(model: nn.Module) -> bytes:
     """The tensors of a network as a safetensors file."""
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+    return tensors_to_bytes(model.state_dict())
+
+
+def tensors_to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Any named tensors as a safetensors file."""
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+
+
+def tensors_from_bytes(data: bytes) -> dict[str, Tensor]:
+    """Read what `tensors_to_bytes` wrote, on the CPU; only what was checked by its digest."""
+    return load(data)
 
 
 def load_network(recipe: Recipe, weights: Path, *, classes: int, input_shape: tuple[int, int, int]) -> nn.Module:

@@ -36,6 +36,10 @@ OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["constant", "step", "cosine", "onecycle"]
 Precision = Literal["auto", "fp32", "bf16"]
 
+NonFinitePolicy = Literal["stop", "skip", "rollback"]
+"""What a loss or gradient that is no finite number does, which never reaches the weights: it ends the training, the
+step is left out, or the epoch begins again with half of the learning rate."""
+
 FactorSet = Literal["nam", "bn", "all"]
 """Scale factors that the penalty acts on."""
 
@@ -54,3 +58,6 @@ accuracy that the network was measured to lose with a channel and those of its g
 
 TargetName = Literal["target_macs", "target_params", "target_latency", "target_size", "max_drop"]
 """What a cut can be asked to reach, in the place of a share of the channels."""
+
+BackendName = Literal["local", "ray"]
+"""Where the runs of a comparison are made: in this process, or on a cluster."""

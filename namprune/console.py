@@ -52,6 +52,11 @@ def warn(text: str) -> None:
         _say(Text.assemble(("warning: ", "yellow"), printable(text)))
 
 
+def announce(text: str) -> None:
+    """A line that is shown where messages are dropped, too."""
+    _say(Text(printable(text)))
+
+
 def error(fault: NampruneError) -> None:
     """What went wrong and, where there is one, what to do."""
     _say(Text.assemble(("error: ", "bold red"), printable(fault.message)))

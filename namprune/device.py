@@ -1,7 +1,8 @@
 """Where tensors live and in which precision they are computed."""
 
 import platform
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import metadata
 
 import torch
@@ -38,6 +39,39 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+@contextmanager
+def deterministic(on: bool) -> Iterator[None]:
+    """Until it is left: algorithms that give the same bits each time on one device, or else those that are fastest.
+
+    Where it is on, an operation that has no such algorithm raises RuntimeError. cuBLAS needs no environment variable
+    for it: since PyTorch 2.10 each stream has a workspace of its own. Every switch is put back as it was found.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    switches: list[tuple[object, str, bool]] = [(cudnn, "deterministic", on), (cudnn, "benchmark", not on)]
+    if on:
+        switches += [(cudnn, "allow_tf32", False), (matmul, "allow_tf32", False)]
+        switches += [(torch.utils.deterministic, "fill_uninitialized_memory", False)]  # nothing here reads such memory
+    before = [getattr(place, name) for place, name, _ in switches]
+    algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        for place, name, value in switches:
+            setattr(place, name, value)
+        _only_deterministic(on)
+        yield
+    finally:
+        _only_deterministic(algorithms[0], warn_only=algorithms[1])
+        for (place, name, _), value in zip(switches, before, strict=True):
+            setattr(place, name, value)
+
+
+def _only_deterministic(on: bool, *, warn_only: bool = False) -> None:
+    if (on, warn_only) != (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    ):  # the call loads the compiler, which takes seconds
+        torch.use_deterministic_algorithms(on, warn_only=warn_only)
 
 
 def describe_environment(device: torch.device) -> Environment:

@@ -20,16 +20,20 @@ def build_optimizer(
     weight_decay: float,
     no_decay: Collection[nn.Parameter] = (),
 ) -> torch.optim.Optimizer:
-    """SGD or AdamW over all parameters; those in `no_decay` (the penalized factors) are not decayed."""
+    """Fused SGD or AdamW over all parameters; those in `no_decay` (the penalized factors) are not decayed."""
     exempt = {id(parameter) for parameter in no_decay}
     decayed = [p for p in model.parameters() if id(p) not in exempt]
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": weight_decay}]
     if exempt:
         groups.append({"params": [p for p in model.parameters() if id(p) in exempt], "weight_decay": 0.0})
-    fused = next(model.parameters()).device.type == "cuda"
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=fused)
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=fused)
+        return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=True)
+    optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
+    if momentum:
+        # What the first step would set up; a first step that is none (`found_inf`) would leave it uninitialised.
+        for parameter in model.parameters():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def lr_factor(

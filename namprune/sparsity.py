@@ -173,6 +173,20 @@ def travel(l1: float, learning_rates: list[float], strengths: list[float], *, mo
 
 
 @torch.no_grad()
+def collapsed(model: nn.Module) -> tuple[str, ...]:
+    """Names of the layers whose γ are all near zero, measured by the largest of the network: they deliver one constant.
+
+    Those of NAM are left out, whose gate is then a constant, which loses nothing. Reads from the device once.
+    """
+    factors = [factor for factor in scale_factors(model) if factor.kind == "gamma" and factor.source == "bn"]
+    if not factors:
+        return ()
+    largest = torch.stack([factor.parameter.detach().abs().amax().float() for factor in factors])
+    dead = (largest <= NEAR_ZERO * largest.max()).tolist()
+    return tuple(factor.name for factor, gone in zip(factors, dead, strict=True) if gone)
+
+
+@torch.no_grad()
 def gamma_spread(gammas: tuple[nn.Parameter, ...]) -> GammaSpread | None:
     """Distribution of |γ| over all given factors together; None without any. Reads from the device once."""
     if not gammas:

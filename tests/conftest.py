@@ -13,9 +13,11 @@ from namprune.result import (
     Complexity,
     Cut,
     Environment,
+    Kind,
     Latency,
     Measurement,
     RunResult,
+    Start,
     Timing,
 )
 from namprune.runs import RunFolder, RunStore
@@ -95,6 +97,23 @@ def make_pruned() -> ResultFactory:
             "latency": (Timing(dense=dense, network=pruned),),
         }
         return _result(name, **(values | changes))
+
+    return make
+
+
+@pytest.fixture
+def make_start() -> Callable[..., Start]:
+    """What a run of a kind began as."""
+
+    def make(kind: Kind, *, parent: str | None = None) -> Start:
+        return Start(
+            kind=kind,
+            parent=parent,
+            parent_weights=sha256(WEIGHTS).hexdigest() if parent else None,
+            data_digest="d",
+            recipe_sha256="r",
+            environment=Environment(device="cpu", threads=1, python="3.11", versions={"torch": "2.15"}),
+        )
 
     return make
 

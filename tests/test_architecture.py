@@ -23,8 +23,8 @@ FLOORS = {
     room: floor
     for floor, rooms in enumerate(
         (
-            ("errors", "choices", "table"),
-            ("recipe", "result"),
+            ("errors", "choices", "table", "signals", "distributed"),
+            ("recipe", "result", "batchnorm"),
             ("runs", "console", "device", "attention", "data", "optim", "modes", "figure"),
             ("report", "measure", "cam", "models", "sparsity"),
             ("training", "pruning"),
@@ -36,7 +36,7 @@ FLOORS = {
     )
     for room in rooms
 }
-TORCH_FREE = ("cli", "recipe", "result", "runs", "report", "console", "table")
+TORCH_FREE = ("cli", "recipe", "result", "runs", "report", "console", "table", "signals")
 DOORS = {
     "torch_pruning": "namprune.pruning.graph",
     "thop": "namprune.measure.complexity",

@@ -1,9 +1,10 @@
 import platform
+from collections.abc import Iterator
 
 import pytest
 import torch
 
-from namprune.device import PACKAGES, autocast, describe_environment, pick_device
+from namprune.device import PACKAGES, autocast, describe_environment, deterministic, pick_device
 from namprune.errors import UserError
 
 CPU = torch.device("cpu")
@@ -52,3 +53,67 @@ def test_environment_names_device_and_versions() -> None:
     assert environment.python == platform.python_version()
     assert tuple(environment.versions) == PACKAGES
     assert environment.versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
+
+
+def _switches() -> dict[str, object]:
+    backends = torch.backends
+    return {
+        "algorithms": torch.are_deterministic_algorithms_enabled(),
+        "warn": torch.is_deterministic_algorithms_warn_only_enabled(),
+        "deterministic": backends.cudnn.deterministic,
+        "benchmark": backends.cudnn.benchmark,
+        "tf32": (backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32),
+        "fill": torch.utils.deterministic.fill_uninitialized_memory,
+    }
+
+
+EXACT = {
+    "algorithms": True,
+    "warn": False,
+    "deterministic": True,
+    "benchmark": False,
+    "tf32": (False, False),
+    "fill": False,
+}
+
+
+@pytest.fixture
+def global_switches() -> Iterator[None]:
+    """A test that changes how PyTorch computes leaves no trace."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("global_warn_only", [None, True])
+def test_deterministic_sets_every_switch_and_puts_it_back(global_switches, global_warn_only) -> None:
+    if global_warn_only:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    before = _switches()
+    with deterministic(True):
+        assert _switches() == EXACT
+        with deterministic(False):
+            inner = _switches()
+            assert (inner["algorithms"], inner["deterministic"], inner["benchmark"]) == (False, False, True)
+        assert _switches() == EXACT
+    assert _switches() == before
+
+
+def test_deterministic_puts_the_switches_back_when_something_fails(global_switches) -> None:
+    before = _switches()
+    with pytest.raises(RuntimeError, match="not have a deterministic"), deterministic(True):
+        torch.zeros(2).put_(torch.tensor([0, 0]), torch.ones(2))
+    assert _switches() == before
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_deterministic_step_repeats_to_the_bit_on_cuda() -> None:
+    gradients = []
+    with deterministic(True):
+        for _ in range(2):
+            torch.manual_seed(0)
+            convolution = torch.nn.Conv2d(64, 64, 3, padding=1).cuda().to(memory_format=torch.channels_last)
+            x = torch.randn(64, 64, 32, 32, device="cuda").to(memory_format=torch.channels_last)
+            convolution(x).square().sum().backward()
+            gradients.append(torch.cat([p.grad.flatten() for p in convolution.parameters()]))
+    assert torch.equal(*gradients)

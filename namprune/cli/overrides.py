@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 KEYS = {
     "--data": "data.root",
     "--device": "runtime.device",
+    "--precision": "runtime.precision",
+    "--deterministic": "runtime.deterministic",
     "--ratio": "prune.ratio",
     "--target-macs": "prune.target_macs",
     "--target-params": "prune.target_params",

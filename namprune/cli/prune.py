@@ -7,9 +7,21 @@ import typer
 
 from namprune import console
 from namprune.choices import CriterionName, Scope
-from namprune.cli.options import RUNS, AsJson, DataRoot, Device, NewName, Runs, Sets
+from namprune.cli.options import (
+    RUNS,
+    AsJson,
+    DataRoot,
+    Deterministic,
+    Device,
+    NewName,
+    PrecisionName,
+    Resume,
+    Runs,
+    Sets,
+)
 from namprune.cli.outcome import show_outcome, suggest
 from namprune.cli.overrides import resolve
+from namprune.cli.resume import reject, resumed
 from namprune.runs import RunFolder, RunStore
 
 if TYPE_CHECKING:
@@ -23,33 +35,43 @@ Allocation = Annotated[
         help="One ranking over all layers, one for each, or what costs each the same accuracy, measured first.",
     ),
 ]
+ShareOfMacs = Annotated[
+    float | None, typer.Option(help="Share of the MACs to keep, in (0, 1); in the place of --ratio.")
+]
+Milliseconds = Annotated[
+    str | None,
+    typer.Option(help="Time of a forward pass, 5ms, or share of that before the cut, 0.6; measured here."),
+]
+Points = Annotated[
+    float | None, typer.Option(help="Points of validation accuracy that the cut may cost before fine-tuning.")
+]
+Multiple = Annotated[
+    str | None, typer.Option(help="Keep multiples of this many channels; auto: what the device is fast at.")
+]
 
 
 def prune_command(
-    run: Annotated[str | None, typer.Argument(help="The run to prune; default: the newest trained one.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(help="The run to prune, by default the newest trained one; with --resume the one to finish."),
+    ] = None,
     *,
     ratio: Annotated[float | None, typer.Option(help="Share of the channels to remove, in (0, 1).")] = None,
-    target_macs: Annotated[
-        float | None, typer.Option(help="Share of the MACs to keep, in (0, 1); in the place of --ratio.")
-    ] = None,
+    target_macs: ShareOfMacs = None,
     target_params: Annotated[float | None, typer.Option(help="Share of the parameters to keep, in (0, 1).")] = None,
-    target_latency: Annotated[
-        str | None,
-        typer.Option(help="Time of a forward pass, 5ms, or share of that before the cut, 0.6; measured here."),
-    ] = None,
+    target_latency: Milliseconds = None,
     target_size: Annotated[str | None, typer.Option(help="Size of the weights, such as 2MB or 800kB.")] = None,
-    max_drop: Annotated[
-        float | None, typer.Option(help="Points of validation accuracy that the cut may cost before fine-tuning.")
-    ] = None,
+    max_drop: Points = None,
     criterion: Annotated[CriterionName | None, typer.Option(help="What ranks the channels.")] = None,
     scope: Allocation = None,
-    round_to: Annotated[
-        str | None, typer.Option(help="Keep multiples of this many channels; auto: what the device is fast at.")
-    ] = None,
+    round_to: Multiple = None,
     steps: Annotated[int | None, typer.Option(help="Cuts to spread it over, with fine-tuning between.")] = None,
+    resume: Resume = False,
     sets: Sets = None,
     data: DataRoot = None,
     device: Device = None,
+    precision: PrecisionName = None,
+    deterministic: Deterministic = None,
     name: NewName = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and make no run.")] = False,
     runs: Runs = RUNS,
@@ -59,7 +81,6 @@ def prune_command(
     store = RunStore(runs)
     if name is not None:
         store.unused(name)  # said before torch is loaded
-    parent = store.open(run) if run is not None else _newest(store)
     options = {
         "--ratio": ratio,
         "--target-macs": target_macs,
@@ -73,14 +94,21 @@ def prune_command(
         "--steps": steps,
         "--data": data,
         "--device": device,
+        "--precision": precision,
+        "--deterministic": deterministic,
     }
-    recipe = resolve(str(parent.recipe), sets=sets, options=options)
-    from namprune.stages.prune import plan, prune
+    if resume:
+        reject("prune", {"--name": name, "--dry-run": dry_run})
+        result = resumed(run, None, store=store, kinds=("prune",), sets=sets, options=options)
+    else:
+        parent = store.open(run) if run is not None else _newest(store)
+        recipe = resolve(str(parent.recipe), sets=sets, options=options)
+        from namprune.stages.prune import plan, prune
 
-    if dry_run:
-        _show_plan(plan(parent, recipe), as_json=as_json)
-        return
-    result = prune(parent, recipe, store=store, name=name)
+        if dry_run:
+            _show_plan(plan(parent, recipe), as_json=as_json)
+            return
+        result = prune(parent, recipe, store=store, name=name)
     show_outcome(result, runs=runs, as_json=as_json)
     suggest("report", runs=runs)
 

@@ -8,6 +8,7 @@ import typer
 from namprune import console
 from namprune.cli.options import RUNS, AsJson, Runs
 from namprune.cli.outcome import stages_table
+from namprune.errors import RunError
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
 from namprune.table import MISSING, Table, percent, quantity
@@ -47,14 +48,16 @@ def show_command(
 
 
 def _summary(folder: RunFolder) -> dict[str, object]:
-    result = folder.result() if folder.state() == "finished" else None
+    state, begun = folder.state(), folder.begun_as()
+    result = folder.result() if state == "finished" else None
+    known = result or begun
     final = result.final if result else None
     return {
         "name": folder.name,
-        "state": folder.state(),
+        "state": state,
         "problem": folder.problem(),
-        "kind": result.kind if result else None,
-        "parent": result.parent if result else None,
+        "kind": known.kind if known else None,
+        "parent": known.parent if known else None,
         "created": result.created if result else None,
         "data": result.data if result else None,
         "model": result.model if result else None,
@@ -68,12 +71,13 @@ def _listing(*, runs_name: str, folders: tuple[RunFolder, ...]) -> Table:
     columns = ("Run", "State", "Kind", "Parent", "Data", "Model", "Attention", "Created", "Test top-1 %", "MACs")
     rows, notes = [], []
     for folder in folders:
-        problem = folder.problem()
-        if problem is None:
+        try:
             rows.append(_finished(folder.result()))
-        else:
-            rows.append((folder.name, folder.state(), *[MISSING] * (len(columns) - 2)))
-            notes.append(problem)
+        except RunError as error:
+            begun = folder.begun_as()
+            known = (begun.kind, begun.parent or MISSING) if begun else (MISSING, MISSING)
+            rows.append((folder.name, folder.state(), *known, *[MISSING] * (len(columns) - 4)))
+            notes.append(f"{error.message}; {error.hint}")
     return Table(f"Runs in {runs_name}", columns=columns, rows=tuple(rows), text_columns=8, notes=tuple(notes))
 
 

@@ -5,57 +5,83 @@ from typing import Annotated
 import typer
 
 from namprune.choices import AttentionName
-from namprune.cli.options import RUNS, AsJson, DataRoot, Device, NewName, Runs, Sets
+from namprune.cli.options import (
+    RUNS,
+    AsJson,
+    DataRoot,
+    Deterministic,
+    Device,
+    NewName,
+    PrecisionName,
+    Resume,
+    Runs,
+    Sets,
+)
 from namprune.cli.outcome import show_outcome, suggest
 from namprune.cli.overrides import resolve
+from namprune.cli.resume import reject, resumed
 from namprune.errors import UserError
 from namprune.runs import RunStore
 
+Like = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN",
+        help="In place of --recipe: train the widths of this pruned run from fresh weights, by its recipe, "
+        "for its epochs of training and fine-tuning together, without penalty.",
+    ),
+]
+
 
 def train_command(
+    run: Annotated[
+        str | None, typer.Argument(help="With --resume: the run to go on with; default: the one begun last.")
+    ] = None,
     *,
     recipe: Annotated[str | None, typer.Option(help="A recipe file, or the name of a shipped recipe.")] = None,
     attention: Annotated[
         AttentionName | None, typer.Option(help="Attention in place of the recipe's, with its default options.")
     ] = None,
-    like: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN",
-            help="In place of --recipe: train the widths of this pruned run from fresh weights, by its recipe, "
-            "for its epochs of training and fine-tuning together, without penalty.",
-        ),
-    ] = None,
+    like: Like = None,
+    resume: Resume = False,
     sets: Sets = None,
     data: DataRoot = None,
     device: Device = None,
+    precision: PrecisionName = None,
+    deterministic: Deterministic = None,
     name: NewName = None,
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
     """Train the network of a recipe."""
     store = RunStore(runs)
-    if name is not None:
-        store.unused(name)  # said before torch is loaded
-    if like is not None:
+    options = {"--data": data, "--device": device, "--precision": precision, "--deterministic": deterministic}
+    if not resume:
+        if run is not None:
+            raise UserError(f"train: {run!r} is said without --resume", hint="--name names a new run")
+        if name is not None:
+            store.unused(name)  # said before torch is loaded
+    if resume:
+        reject("train", {"--name": name, "--like": like, "--attention": attention})
+        result = resumed(run, recipe, store=store, kinds=("train", "scratch"), sets=sets, options=options)
+    elif like is not None:
         if recipe is not None or attention is not None:
             raise UserError("train: --like takes recipe and attention from its run", hint="leave the others out")
         shape = store.open(like)
-        checked = resolve(str(shape.recipe), sets=sets, options={"--data": data, "--device": device})
+        checked = resolve(str(shape.recipe), sets=sets, options=options)
         from namprune.stages.scratch import scratch
 
-        show_outcome(scratch(shape, checked, store=store, name=name), runs=runs, as_json=as_json)
-        suggest("report", runs=runs)
-        return
-    if recipe is None:
-        raise UserError("train: --recipe is missing", hint="`namprune recipes` lists those that are shipped")
-    checked = resolve(recipe, sets=sets, options={"--data": data, "--device": device})
-    if attention is not None:
-        from namprune.recipe.variant import with_attention
+        result = scratch(shape, checked, store=store, name=name)
+    else:
+        if recipe is None:
+            raise UserError("train: --recipe is missing", hint="`namprune recipes` lists those that are shipped")
+        checked = resolve(recipe, sets=sets, options=options)
+        if attention is not None:
+            from namprune.recipe.variant import with_attention
 
-        checked = with_attention(checked, attention)
-    from namprune.stages.train import train
+            checked = with_attention(checked, attention)
+        from namprune.stages.train import train
 
-    result = train(checked, store=store, name=name)
+        result = train(checked, store=store, name=name)
     show_outcome(result, runs=runs, as_json=as_json)
-    suggest(f"prune {result.name}", runs=runs)
+    suggest(f"prune {result.name}" if result.kind == "train" else "report", runs=runs)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from namprune.data.images import WHOLE, Part
 from namprune.data.seeded import generator
 from namprune.errors import DataError
 
@@ -31,15 +32,17 @@ class Draws:
             mirrored=self.mirrored.to(device),
         )
 
-    def batches(self, batch_size: int) -> Iterator["Draws"]:
-        """Full batches; the rest is left out."""
-        for start in range(0, len(self.picture) - batch_size + 1, batch_size):
-            part = slice(start, start + batch_size)
+    def batches(self, batch_size: int, *, start: int = 0, part: Part = WHOLE) -> Iterator["Draws"]:
+        """A part of every full batch from number `start` on; the rest is left out."""
+        index, parts = part
+        size = batch_size // parts
+        for first in range(start * batch_size, len(self.picture) - batch_size + 1, batch_size):
+            taken = slice(first + index * size, first + (index + 1) * size)
             yield Draws(
-                picture=self.picture[part],
-                top=self.top[part],
-                left=self.left[part],
-                mirrored=self.mirrored[part],
+                picture=self.picture[taken],
+                top=self.top[taken],
+                left=self.left[taken],
+                mirrored=self.mirrored[taken],
             )
 
 

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from namprune.errors import DataError
+from namprune.signals import poll
 
 MAX_PIXELS = 40_000_000
 """A larger picture is refused: a few kilobytes can unpack to gigabytes."""
@@ -68,6 +69,7 @@ def decode_all(decode: Decode, names: Sequence[str], *, side: int, threads: int)
     def fill(start: int) -> list[str]:
         faults = []
         for i in range(start, min(start + CHUNK, len(names))):
+            poll()
             try:
                 pixels[i] = decode(i)
             except _UNREADABLE as error:

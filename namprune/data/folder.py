@@ -11,6 +11,7 @@ from torch import Tensor
 
 from namprune.data.decode import MAX_PIXELS, decode_all, open_rgb
 from namprune.errors import DataError
+from namprune.signals import poll
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
@@ -86,6 +87,7 @@ def _list(split: Path, classes: tuple[str, ...]) -> Listing:
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
+        poll()
         found = sorted(file for file in _visible(split / name) if file.suffix.lower() in SUFFIXES)
         if not found:
             raise DataError(

@@ -6,6 +6,11 @@ from typing import Protocol, TypeAlias
 
 from torch import Tensor
 
+Part: TypeAlias = tuple[int, int]
+"""(i, n): the i-th of n equal parts of every batch, each of which another process takes."""
+
+WHOLE: Part = (0, 1)
+
 Batch: TypeAlias = tuple[Tensor, Tensor]
 """Normalized pictures, float32 (N, C, H, W) in channels_last memory format, and labels, int64 (N,)."""
 
@@ -17,8 +22,13 @@ class Images(Protocol):
         """Number of pictures."""
         ...
 
-    def shuffled(self, *, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
-        """Full batches in random order, augmented; order and augmentation depend on (seed, epoch) alone."""
+    def shuffled(
+        self, *, batch_size: int, seed: int, epoch: int, start: int = 0, part: Part = WHOLE
+    ) -> Iterator[Batch]:
+        """Full batches in random order, augmented; order and augmentation depend on (seed, epoch) alone.
+
+        The first `start` batches are left out, unread, and of the others all but a `part`.
+        """
         ...
 
     def ordered(self, *, batch_size: int) -> Iterator[Batch]:
@@ -35,9 +45,11 @@ class Contiguous:
     def __len__(self) -> int:
         return len(self.images)
 
-    def shuffled(self, *, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
+    def shuffled(
+        self, *, batch_size: int, seed: int, epoch: int, start: int = 0, part: Part = WHOLE
+    ) -> Iterator[Batch]:
         """As `Images.shuffled`."""
-        for x, y in self.images.shuffled(batch_size=batch_size, seed=seed, epoch=epoch):
+        for x, y in self.images.shuffled(batch_size=batch_size, seed=seed, epoch=epoch, start=start, part=part):
             yield x.contiguous(), y
 
     def ordered(self, *, batch_size: int) -> Iterator[Batch]:

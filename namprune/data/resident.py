@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from namprune.data.augment import crop, draw_epoch
-from namprune.data.images import Batch, Data
+from namprune.data.images import WHOLE, Batch, Data, Part
 from namprune.data.normalize import Normalize
 
 
@@ -38,14 +38,16 @@ class ResidentImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def shuffled(self, *, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
-        """Full batches in random order, augmented.
+    def shuffled(
+        self, *, batch_size: int, seed: int, epoch: int, start: int = 0, part: Part = WHOLE
+    ) -> Iterator[Batch]:
+        """Full batches, or a part of each, in random order, augmented.
 
         Raises:
             DataError: fewer pictures than `batch_size`.
         """
         drawn = draw_epoch(len(self), pad=self.pad, flip=self.flip, batch_size=batch_size, seed=seed, epoch=epoch)
-        for draws in drawn.to(self.labels.device).batches(batch_size):
+        for draws in drawn.to(self.labels.device).batches(batch_size, start=start, part=part):
             yield self.normalize(crop(self.padded, draws, pad=self.pad)), self.labels[draws.picture]
 
     def ordered(self, *, batch_size: int) -> Iterator[Batch]:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from namprune.data.augment import crop, draw_epoch
 from namprune.data.folder import decode_files
-from namprune.data.images import Batch
+from namprune.data.images import WHOLE, Batch, Part
 from namprune.data.normalize import Normalize
 from namprune.errors import DataError
 
@@ -50,18 +50,20 @@ class StreamedImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def shuffled(self, *, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
-        """Full batches in random order, augmented.
+    def shuffled(
+        self, *, batch_size: int, seed: int, epoch: int, start: int = 0, part: Part = WHOLE
+    ) -> Iterator[Batch]:
+        """Full batches, or a part of each, in random order, augmented.
 
         Raises:
             DataError: fewer pictures than `batch_size`, or a picture that cannot be read.
         """
         drawn = draw_epoch(len(self), pad=self.pad, flip=self.flip, batch_size=batch_size, seed=seed, epoch=epoch)
-        order = [draws.picture.tolist() for draws in drawn.batches(batch_size)]
-        place = torch.arange(batch_size, device=self.device)
-        parts = drawn.to(self.device).batches(batch_size)
-        for pixels, draws in zip(self._decoded(order), parts, strict=True):
+        order = [draws.picture.tolist() for draws in drawn.batches(batch_size, start=start, part=part)]
+        taken = drawn.to(self.device).batches(batch_size, start=start, part=part)
+        for pixels, draws in zip(self._decoded(order), taken, strict=True):
             padded = functional.pad(pixels, (0, 0, self.pad, self.pad, self.pad, self.pad))
+            place = torch.arange(len(padded), device=self.device)
             cropped = crop(padded, replace(draws, picture=place), pad=self.pad)
             yield self.normalize(cropped), self.labels[draws.picture]
 

@@ -1,6 +1,7 @@
 """Accuracy and loss over batches, summed on the device and read once."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -8,21 +9,29 @@ from torch.nn import functional as F
 
 from namprune.choices import Precision
 from namprune.device import autocast
+from namprune.distributed import rank, size, summed
 from namprune.result import Accuracy
+from namprune.signals import poll
 
 
 @torch.inference_mode()
-def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, precision: Precision = "fp32") -> Accuracy:
+def accuracy(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, precision: Precision = "fp32", shared: bool = False
+) -> Accuracy:
     """Top-1, top-5 and mean cross-entropy of a network in eval mode; its mode is restored.
 
-    With fewer than five classes top-5 is over all of them.
+    With fewer than five classes top-5 is over all of them. Where it is `shared`, each process of a group takes its
+    part of the batches, and all have the result.
     """
+    processes = size() if shared else 1
     training = model.training
     model.eval()
     device = next(model.parameters()).device
     images = 0
     sums = torch.zeros(3, device=device)  # top-1, top-5, loss
-    for x, y in batches:
+    for x, y in islice(batches, rank() % processes, None, processes):
+        if processes == 1:  # several end together, between two steps
+            poll()
         with autocast(precision, device):
             logits = model(x).float()  # (N, classes)
         hits = logits.topk(min(5, logits.shape[1])).indices == y[:, None]  # (N, 5)
@@ -30,5 +39,7 @@ def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, prec
         sums += torch.stack([hits[:, 0].sum(), hits.sum(), loss])
         images += len(y)
     model.train(training)
+    if processes > 1:
+        sums, images = summed(sums), int(summed(torch.tensor(images)))
     top1, top5, loss_sum = (sums / images).tolist()
     return Accuracy(top1=top1, top5=top5, loss=loss_sum, images=images)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from namprune.modes import modes_kept
 from namprune.pruning.graph import ChannelGraph
 from namprune.pruning.plan import PruningPlan
+from namprune.signals import poll
 
 
 @torch.no_grad()
@@ -66,6 +67,7 @@ def input_means(
         with modes_kept(model):
             model.eval()
             for x, _ in islice(batches, limit):
+                poll()
                 model(x)
     finally:
         for hook in hooks:

@@ -10,6 +10,7 @@ from namprune.pruning.graph import ChannelGroup
 from namprune.pruning.ranking import Ranking
 from namprune.pruning.sensitivity import RATIOS, Curve, Sensitivity
 from namprune.pruning.target import Cuts
+from namprune.signals import poll
 
 
 def measure_sensitivity(
@@ -30,6 +31,7 @@ def measure_sensitivity(
     before = top1(())
 
     def lost(group: ChannelGroup, keep: Tensor) -> float:
+        poll()
         now = before if len(keep) == group.size else top1([(group, keep)])
         return 100 * round((before - now) * images) / images  # whole pictures
 

@@ -54,7 +54,7 @@ def _normalized(scores: Tensor) -> Tensor:
 
 
 def _lamp(filters: Tensor) -> Tensor:
-    energy = filters.double().square().sum(1)
+    energy = filters.cpu().double().square().sum(1)  # Apple's GPUs have no float64
     ascending = energy.sort().values
     not_smaller = ascending.flip(0).cumsum(0).flip(0)[torch.searchsorted(ascending, energy)]
     return energy / not_smaller.clamp_min(torch.finfo(energy.dtype).tiny)

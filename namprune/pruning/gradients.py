@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from namprune.data.images import Batch
 from namprune.modes import modes_kept
 from namprune.pruning.graph import ChannelGroup, Member
+from namprune.signals import poll
 
 Products: TypeAlias = Mapping[nn.Parameter, Tensor]
 """g θ of one batch, element by element, for every parameter of a gate."""
@@ -65,6 +66,7 @@ def mean_over_batches(
     with modes_kept(model):
         model.eval()
         for seen, batch in enumerate(batches, start=1):  # noqa: B007 - counted
+            poll()
             products = _products(model, judged, batch)
             for total, group in zip(totals, groups, strict=True):
                 total += importance(group, products)

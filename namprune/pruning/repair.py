@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from namprune.modes import modes_kept
+from namprune.signals import poll
 
 
 @torch.no_grad()
@@ -25,6 +26,7 @@ def recalibrate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, l
             for norm in norms:
                 norm.train()
             for x, _ in islice(batches, limit):
+                poll()
                 seen += 1
                 for norm in norms:
                     norm.momentum = 1 / seen  # a running mean with this momentum is the mean so far

@@ -12,6 +12,7 @@ from namprune.pruning.cost import Cost
 from namprune.pruning.graph import ChannelGroup
 from namprune.pruning.size import file_bytes, parameters
 from namprune.result import Target
+from namprune.signals import poll
 from namprune.table import worded
 
 TOLERANCE = 0.02
@@ -110,6 +111,7 @@ def bracket(goal: Goal, measure: Callable[[float], float], *, channel: float) ->
     more = Found(1.0, measure(1.0))
     end = max(goal.resolution, channel / 2)
     while goal.admits(less.value) and not goal.admits(more.value) and more.ratio - less.ratio > end:
+        poll()
         ratio = (less.ratio + more.ratio) / 2
         found = Found(ratio, measure(ratio))
         less, more = (found, more) if goal.admits(found.value) else (less, found)

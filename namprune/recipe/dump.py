@@ -25,7 +25,8 @@ _LATER: dict[str, dict[str, Any]] = {
         "keep": [],
         "steps": 1,
     },
-    "finetune": {"distill": None},
+    "train": {"accumulate": 1, "nonfinite": "stop", "sync_bn": True},
+    "finetune": {"distill": None, "accumulate": 1, "nonfinite": "stop"},
 }
 """Keys that came after the first runs, at what was meant before: left out there, so that older runs are recognized."""
 
@@ -61,7 +62,7 @@ def recipe_digest(recipe: Recipe, *, kind: Literal["train", "prune"]) -> str:
     repeated: dict[str, bool | set[str]] = {
         "seed": True,
         "data": {"root", "download"},
-        "runtime": {"device", "channels_last", "compile"},
+        "runtime": {"device", "channels_last", "compile", "deterministic", "save_every"},
     }
     later: dict[str, bool | set[str]] = {"prune": True, "finetune": True} if kind == "train" else {}
     tree = recipe.model_dump(mode="json", exclude=repeated | later)

@@ -141,8 +141,8 @@ def _wording(fault: ErrorDetails) -> str:
 
 
 def _not_one_of(value: object, expected: str) -> str:
-    """`expected` is pydantic's list of the names, each in single quotes."""
-    names = re.findall(r"'([^']*)'", expected)
+    """`expected` is pydantic's list of the names, each in single quotes, and of what is no name."""
+    names = [name or word.lower() for name, word in re.findall(r"'([^']*)'|(True|False)", expected)]
     near = suggestion(value, names) if isinstance(value, str) else ""
     return f"{_show(value)} is not one of {', '.join(names)}{near}"
 

@@ -1,7 +1,7 @@
 """What a recipe says: frozen pydantic models, one per section, each key with its meaning and its range."""
 
 import math
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -11,16 +11,15 @@ from namprune.choices import (
     DataName,
     FactorSet,
     ModelName,
-    OptimizerName,
     PenaltyForm,
     Precision,
-    ScheduleName,
     Scope,
     Stem,
     TargetName,
 )
 from namprune.recipe.attention import AttentionSection, NAMSection, NoAttention
-from namprune.recipe.section import NonNegative, Positive, Section
+from namprune.recipe.fit import FinetuneSection, TrainSection
+from namprune.recipe.section import NonNegative, Section
 from namprune.recipe.units import LatencyTarget, RoundTo, SizeTarget
 
 
@@ -60,69 +59,6 @@ class DataSection(Section):
         if self.image_size is not None and self.name != "imagefolder":
             raise ValueError(f"image_size applies to imagefolder only, {self.name} pictures have their own size")
         return self
-
-
-class FitSection(Section):
-    """How a network is trained for a number of epochs."""
-
-    epochs: Annotated[int, Field(ge=0, le=10_000, json_schema_extra=lambda schema: schema.pop("default"))] = 0
-    """Passes over the training pictures; a fifth of train.epochs where it is not given."""
-    batch_size: Annotated[int, Field(ge=2, le=65_536)] = 128
-    """Pictures per step; an epoch's incomplete last batch is left out."""
-    optimizer: OptimizerName = "sgd"
-    lr: Positive = 0.1
-    """Peak learning rate."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of SGD; first beta of AdamW."""
-    nesterov: bool = False
-    weight_decay: NonNegative = 5e-4
-    """On every parameter, but not on scale factors while they are penalized."""
-    schedule: ScheduleName = "cosine"
-    """Course of the learning rate: `constant`, `step`, `cosine` to zero, or `onecycle`."""
-    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = ()
-    """Epochs at which `step` multiplies the rate by `decay`."""
-    decay: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Factor of `step`."""
-    warmup: NonNegative = 0.0
-    """Epochs of linear warm-up from zero before the schedule."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.schedule == "step" and not self.milestones:
-            raise ValueError("schedule: step needs milestones, for example [60, 120, 160]")
-        if self.milestones and self.schedule != "step":
-            raise ValueError(f"milestones belong to schedule: step, not to {self.schedule}")
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError("milestones must rise")
-        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
-            raise ValueError("nesterov needs optimizer: sgd with momentum above 0")
-        if self.warmup > self.epochs:
-            raise ValueError(f"warmup ({self.warmup:g} epochs) is longer than the training ({self.epochs} epochs)")
-        return self
-
-
-class TrainSection(FitSection):
-    """How the dense network is trained."""
-
-    epochs: Annotated[int, Field(ge=1, le=10_000)]
-    """Passes over the training pictures."""
-
-
-class DistillSection(Section):
-    """Knowledge distillation: the network before the cut teaches what is left of it."""
-
-    weight: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share of the loss that compares the logits with the teacher's; the rest is the cross-entropy."""
-    temperature: Annotated[float, Field(ge=0.1, le=100)] = 4.0
-    """Divides the logits of both before they are compared: a higher one shows more of the unlikely classes."""
-
-
-class FinetuneSection(FitSection):
-    """How the pruned network is trained."""
-
-    distill: DistillSection | None = None
-    """What the network before the cut teaches; null = nothing."""
 
 
 class SparsitySection(Section):
@@ -236,8 +172,12 @@ class RuntimeSection(Section):
     precision: Precision = "auto"
     """`auto` is bf16 autocast on CUDA and fp32 elsewhere."""
     channels_last: bool = True
-    compile: bool = False
-    """Whether the training step runs through torch.compile."""
+    compile: Literal[False, True, "auto"] = False
+    """Whether the training step runs through torch.compile; `auto` tries both before training and keeps the faster."""
+    deterministic: bool = False
+    """Only algorithms that repeat to the bit on one device: a CPU needs none, on CUDA it costs speed."""
+    save_every: NonNegative = 60.0
+    """Seconds between two checkpoints while a network trains: the most that a killed run loses."""
 
 
 class Recipe(Section):

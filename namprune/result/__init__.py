@@ -17,6 +17,7 @@ from namprune.result.run import (
     Timing,
     from_json,
 )
+from namprune.result.start import Start
 
 __all__ = [
     "FORMAT",
@@ -30,6 +31,7 @@ __all__ = [
     "Latency",
     "Measurement",
     "RunResult",
+    "Start",
     "Target",
     "Timing",
     "from_json",

@@ -99,6 +99,10 @@ class EpochRecord:
     seconds: float
     images_per_second: float
     gamma: GammaSpread | None
+    skipped: int = 0
+    """Steps that were left out, because the loss or a gradient was no finite number."""
+    collapsed: tuple[str, ...] = ()
+    """Layers all of whose γ are near zero."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,47 +1,68 @@
-"""What a training leaves while it goes: a line per epoch on the terminal, in metrics.jsonl and for TensorBoard."""
+"""What a training leaves while it goes: checkpoints, and a line per epoch on the terminal, in metrics.jsonl and for
+TensorBoard."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from namprune import console
+from namprune import console, signals
 from namprune.result import EpochRecord
-from namprune.runs import RunFolder
-from namprune.training import StepRecord
+from namprune.stages.work import Source, Work
+from namprune.training import Setback, StepRecord
 
-
-def follow(
-    events: Iterable[StepRecord | EpochRecord], run: RunFolder, *, description: str, steps: int
-) -> list[EpochRecord]:
-    """Run a training to its end, show it and write it down. `steps` is the number of steps of all epochs."""
+if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    records: list[EpochRecord] = []
+
+def follow(training: Source, work: Work, *, description: str, steps: int) -> None:
+    """Run a training to its end from where the work stands, show it, write it down and save it.
+
+    `steps` is the number of steps of all its epochs. A signal ends it after the present step, saved.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    resumed = work.saved is not None
+    work.take_up(training)
+    # a line of an epoch that comes again hides the earlier one
+    purge = training.epoch + 1 if resumed else None
     with (
-        _said(run),
         console.progress(steps, description) as bar,
-        SummaryWriter(run.path) as board,
+        SummaryWriter(work.run.path, purge_step=purge) as board,
     ):
-        for event in events:
-            if isinstance(event, StepRecord):
-                bar.advance(note=_step_note(event))
-                continue
-            records.append(event)
-            run.append(run.metrics, dataclasses.asdict(event))
-            console.message(_epoch_line(event, description))
-            for tag, value in _scalars(event).items():
-                board.add_scalar(f"{event.phase}/{tag}", value, event.epoch)
-    return records
+        bar.advance(training.taken)
+        work.save(training)  # shows that it can, before the time is spent
+        try:
+            for event in training:
+                if isinstance(event, StepRecord):
+                    bar.advance(note=_step_note(event))
+                elif isinstance(event, Setback):
+                    console.warn(
+                        "the loss or a gradient was no finite number: back to the start of epoch "
+                        f"{event.epoch + 1}, with {event.lr_scale:g} of the learning rate"
+                    )
+                else:
+                    _write_down(event, work, board, description=description)
+                if work.due:
+                    work.save(training)
+                signals.poll()
+        except signals.Interrupted:
+            work.save(training)
+            raise
+        work.save(training)
 
 
-@contextmanager
-def _said(run: RunFolder) -> Iterator[None]:
-    """An interruption is not silent about what it leaves."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.warn(f"interrupted: {run.path} stays as an unfinished run; delete it, or look at its metrics")
-        raise
+def _write_down(record: EpochRecord, work: Work, board: "SummaryWriter", *, description: str) -> None:
+    known = {name for earlier in work.progress.records for name in earlier.collapsed}
+    work.note(records=(*work.progress.records, record))
+    work.run.append(work.run.metrics, dataclasses.asdict(record))
+    console.message(_epoch_line(record, description))
+    for tag, value in _scalars(record).items():
+        board.add_scalar(f"{record.phase}/{tag}", value, record.epoch)
+    if record.skipped:
+        console.warn(f"{record.skipped} steps were left out: the loss or a gradient was no finite number")
+    if fallen := sorted({*record.collapsed} - known):
+        console.warn(
+            f"collapsed: every γ of {', '.join(fallen)} is near zero; see sparsity.l1_gamma and sparsity.warmup"
+        )
 
 
 def _step_note(step: StepRecord) -> str:

@@ -25,16 +25,21 @@ def placed(model: nn.Module, recipe: Recipe, device: torch.device) -> nn.Module:
     return model.to(device).to(memory_format=memory_format)
 
 
-def open_network(run: RunFolder, recipe: Recipe) -> tuple[nn.Module, RunResult]:
-    """The network of a finished run on the CPU, and its record; every file is checked against its digest.
+def checked(run: RunFolder, recipe: Recipe) -> RunResult:
+    """The record of a finished run; every file is checked against its digest.
 
     Raises:
         RunError: the run is broken.
         UserError: the recipe is not the run's own but for what may change after training.
     """
     run.verify()
-    result = run.result()
     check_same(run, load_recipe(str(run.recipe)), recipe, free=("prune", "finetune", "runtime"))
+    return run.result()
+
+
+def open_network(run: RunFolder, recipe: Recipe) -> tuple[nn.Module, RunResult]:
+    """The network of a finished run on the CPU, and its record, as `checked` has it."""
+    result = checked(run, recipe)
     model = load_network(recipe, run.weights, classes=len(result.classes), input_shape=result.input_shape)
     return model, result
 
@@ -64,15 +69,22 @@ def open_dense(
 
 
 def check_same(run: RunFolder, own: Recipe, recipe: Recipe, *, free: Sequence[str]) -> None:
-    """Raise UserError where a recipe says otherwise of a finished run than its own, but in the sections `free`."""
-    places: dict[str, bool | set[str]] = {"data": {"root", "download"}} | dict.fromkeys(free, True)
-    was, given = own.model_dump(exclude=places), recipe.model_dump(exclude=places)
-    for section, value in given.items():
-        if value != was[section]:
+    """Raise UserError where a recipe says otherwise of a run than its own, but in the sections or keys `free`."""
+    was, given = _flat(own), _flat(recipe)
+    for key in {**was, **given}:
+        if was.get(key) != given.get(key) and not {key, key.partition(".")[0]} & {"data.root", "data.download", *free}:
             raise UserError(
-                f"{section}: run {run.name!r} was made with {was[section]}, not with {value}",
-                hint=f"a finished run takes new {', '.join(free)} keys; for others train again",
+                f"{key}: run {run.name!r} was made with {was.get(key)}, not with {given.get(key)}",
+                hint=f"a run takes other values of {', '.join(free)} alone; for what differs make another run",
             )
+
+
+def _flat(recipe: Recipe) -> dict[str, object]:
+    """The keys of a recipe by their paths, as `train.epochs`."""
+    keys: dict[str, object] = {}
+    for section, value in recipe.model_dump().items():
+        keys |= {f"{section}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {section: value}
+    return keys
 
 
 def check_fits(data: Data, result: RunResult) -> None:
@@ -146,7 +158,7 @@ def describe_attention(recipe: Recipe) -> str:
     return f"{section.name} ({', '.join([*part, section.placement, *odd])})"
 
 
-def mean_speed(records: list[EpochRecord]) -> float:
+def mean_speed(records: Sequence[EpochRecord]) -> float:
     """Training pictures per second over all epochs; 0 without any."""
     seconds = sum(record.seconds for record in records)
     return sum(record.images_per_second * record.seconds for record in records) / seconds if seconds else 0.0

@@ -1,8 +1,6 @@
 """Prune the network of a run: in one cut or several, each proven, recalibrated and fine-tuned; then measure."""
 
 import copy
-import time
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -15,7 +13,7 @@ from namprune.errors import PruneError
 from namprune.pruning import PruningPlan, recalibrate
 from namprune.recipe import dump_recipe, recipe_digest
 from namprune.recipe.schema import Recipe
-from namprune.result import EpochRecord, Measurement, RunResult
+from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
 from namprune.stages.cutting import (
     Planned,
@@ -31,6 +29,7 @@ from namprune.stages.logbook import follow
 from namprune.stages.network import (
     check_batch,
     check_fits,
+    checked,
     describe_attention,
     mean_speed,
     measured,
@@ -40,6 +39,7 @@ from namprune.stages.network import (
     timings,
     utc_now,
 )
+from namprune.stages.work import Work, at_work, begun
 from namprune.training import build_training
 
 
@@ -73,89 +73,115 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
         ProofError: the cut network does not compute what the masked one does; of the first cut, nothing has been
             written.
     """
-    started = time.perf_counter()
     name = store.unused(name) if name else store.free_name(f"{parent.name}-{recipe.prune.tag}")
-    model, origin = open_network(parent, recipe)
+    origin = checked(parent, recipe)
     device = pick_device(recipe.runtime.device)
     data = _pictures_of(origin, recipe, device)
     if recipe.finetune.epochs or recipe.prune.recalibrate or recipe.prune.compensate or reads_pictures(recipe.prune):
         check_batch(data, batch_size=recipe.finetune.batch_size, section="finetune")
-    model = placed(model, recipe, device)
-    done = _cut_and_repair(model, data, recipe, parent, store=store, name=name)
-    run = done.run
+    start = begun(recipe, data, device, kind="prune", parent=parent)
+    run = store.create(name, recipe=dump_recipe(recipe), start=start)
+    return go_on(run, recipe, data, parent)
+
+
+def go_on(run: RunFolder, recipe: Recipe, data: Data, parent: RunFolder) -> RunResult:
+    """Prune in a run folder from where it stands, with the pictures and the parent that it was begun with."""
+    device = pick_device(recipe.runtime.device)
+    uncut, origin = open_network(parent, recipe)
+    with at_work(run, recipe, kind="prune") as work:
+        needed = recipe.prune.steps > 1 or recipe.finetune.distill  # as the measure of all cuts, or as the teacher
+        dense = placed(copy.deepcopy(uncut), recipe, device) if needed else None
+        model = placed(work.network(recipe, data) or uncut, recipe, device)
+        _cut_and_repair(model, data, recipe, parent, work, dense=dense)
+        return run.finish(_result(model, data, recipe, work, origin=origin, parent=parent))
+
+
+def _result(
+    model: nn.Module, data: Data, recipe: Recipe, work: Work, *, origin: RunResult, parent: RunFolder
+) -> RunResult:
+    """The record of a run whose cuts and training are done; its network is written."""
+    run, progress, device = work.run, work.progress, next(model.parameters()).device
+    assert progress.plan is not None  # noqa: S101 - where no step before the last one cut, that one does
+    run.write(run.plan, progress.plan.to_json())
     run.write(run.weights, to_bytes(model))
     ancestor = origin.dense or parent.name
     weights = origin.dense_weights or origin.files[parent.weights.name]
     dense = open_dense(ancestor, RunStore(parent.path.parent), recipe, device, weights=weights)
     section = recipe.prune
-    return run.finish(
-        RunResult(
-            name=run.name,
-            kind="prune",
-            created=utc_now(),
-            parent=parent.name,
-            dense=ancestor,
-            dense_weights=weights,
-            model=recipe.model.name,
-            attention=describe_attention(recipe),
-            data=data.label,
-            classes=data.classes,
-            input_shape=data.input_shape,
-            seed=recipe.seed,
-            recipe_digest=recipe_digest(recipe, kind="prune"),
-            data_digest=data.digest,
-            files={},
-            environment=describe_environment(device),
-            stages=(origin.final, *done.stages),
-            cut=cut_record(done.plan, done.proof, steps=section.steps, apart=section.apart),
-            latency=timings(model, recipe, data.input_shape, dense=dense),
-            epochs=len(done.records),
-            seconds=time.perf_counter() - started,
-            images_per_second=mean_speed(done.records),
-        )
+    latency = timings(model, recipe, data.input_shape, dense=dense)
+    return RunResult(
+        name=run.name,
+        kind="prune",
+        created=utc_now(),
+        parent=parent.name,
+        dense=ancestor,
+        dense_weights=weights,
+        model=recipe.model.name,
+        attention=describe_attention(recipe),
+        data=data.label,
+        classes=data.classes,
+        input_shape=data.input_shape,
+        seed=recipe.seed,
+        recipe_digest=recipe_digest(recipe, kind="prune"),
+        data_digest=data.digest,
+        files={},
+        environment=describe_environment(device),
+        stages=(origin.final, *progress.stages),
+        cut=cut_record(progress.plan, progress.proof, steps=section.steps, apart=section.apart),
+        latency=latency,
+        epochs=len(progress.records),
+        seconds=work.seconds,
+        images_per_second=mean_speed(progress.records),
     )
 
 
-@dataclass(frozen=True)
-class _Done:
-    run: RunFolder
-    plan: PruningPlan
-    """All cuts as one."""
-    proof: float
-    """The largest."""
-    stages: list[Measurement]
-    records: list[EpochRecord]
-
-
 def _cut_and_repair(
-    model: nn.Module, data: Data, recipe: Recipe, parent: RunFolder, *, store: RunStore, name: str
-) -> _Done:
-    """Every cut of a recipe with what repairs it, in place; the run is made when the first cut is proven."""
-    steps, shape = recipe.prune.steps, data.input_shape
-    dense = copy.deepcopy(model) if steps > 1 or recipe.finetune.distill else None
-    if steps > 1:  # what cannot be reached is refused before the time is spent
-        plan_cut(model, data, recipe, parent, input_shape=shape, dense=dense)
-    run, total, proof = None, None, 0.0
-    batches, batch_size = recipe.prune.compensate, recipe.finetune.batch_size
-    stages: list[Measurement] = []
-    records: list[EpochRecord] = []
-    for step in range(1, steps + 1):
-        planned = _next_cut(model, data, recipe, parent, dense=dense, after=total, step=step)
-        if planned is not None:
-            one = make_cut(planned, data, batches=batches, batch_size=batch_size, seed=recipe.seed)
-            proof = max(proof, one)
-            total = joined(total, planned.plan)
-            model = placed(model, recipe, next(model.parameters()).device)
-        run = run or store.create(name, recipe=dump_recipe(recipe))
-        if total is not None:
-            run.write(run.plan, total.to_json())
-        taken, epochs = _repair(model, data, recipe, run, step=step, teacher=dense)
-        stages, records = [*stages, *taken], [*records, *epochs]
-    assert run is not None  # noqa: S101 - there is one step at least,
-    assert total is not None  # noqa: S101 - and where none before it cut, the last one does
+    model: nn.Module, data: Data, recipe: Recipe, parent: RunFolder, work: Work, *, dense: nn.Module | None
+) -> None:
+    """Every cut of a recipe that is still to come, with what repairs it, in place."""
+    section, steps = recipe.prune, recipe.prune.steps
+    if steps > 1 and not work.progress.cuts:  # what cannot be reached is refused before the time is spent
+        plan_cut(model, data, recipe, parent, input_shape=data.input_shape, dense=dense)
+    for step in range(max(1, work.progress.cuts), steps + 1):
+        if step > work.progress.cuts:
+            _cut(model, data, recipe, parent, work, dense=dense, step=step)
+        if epochs := _epochs_of(recipe, step):
+            follow(
+                build_training(model, data, recipe, phase="finetune", teacher=dense, course=epochs),
+                work,
+                description="finetune",
+                steps=len(data.train) // recipe.finetune.batch_size * len(epochs),
+            )
+            _take(model, data, recipe, work, stage="finetuned", step=step)
     if steps > 1:
-        say_reached(total, recipe.prune)
-    return _Done(run, total, proof, stages, records)
+        assert work.progress.plan is not None  # noqa: S101 - as above
+        say_reached(work.progress.plan, section)
+
+
+def _cut(
+    model: nn.Module,
+    data: Data,
+    recipe: Recipe,
+    parent: RunFolder,
+    work: Work,
+    *,
+    dense: nn.Module | None,
+    step: int,
+) -> None:
+    """Make the cut of a step and recalibrate what it leaves, in place."""
+    section, batch_size, before = recipe.prune, recipe.finetune.batch_size, work.progress
+    planned = _next_cut(model, data, recipe, parent, dense=dense, after=before.plan, step=step)
+    if planned is not None:
+        proof = make_cut(planned, data, batches=section.compensate, batch_size=batch_size, seed=recipe.seed)
+        work.note(plan=joined(before.plan, planned.plan), proof=max(before.proof, proof))
+        work.run.write(work.run.plan, joined(before.plan, planned.plan).to_json())
+        placed(model, recipe, next(model.parameters()).device)
+    work.note(cuts=step)
+    _take(model, data, recipe, work, stage="pruned", step=step)
+    if section.recalibrate:
+        batches = data.train.shuffled(batch_size=batch_size, seed=recipe.seed, epoch=0)
+        recalibrate(model, batches, limit=section.recalibrate)
+        _take(model, data, recipe, work, stage="recalibrated", step=step)
 
 
 def _next_cut(
@@ -197,35 +223,15 @@ def _next_cut(
     return planned
 
 
-def _repair(
-    model: nn.Module, data: Data, recipe: Recipe, run: RunFolder, *, step: int, teacher: nn.Module | None
-) -> tuple[list[Measurement], list[EpochRecord]]:
-    """Recalibrate and fine-tune after a cut, in place; what was measured, of a step before the last only at its end."""
-    section, last, epochs = recipe.prune, step == recipe.prune.steps, _epochs_of(recipe, step)
-    end = "finetuned" if epochs else "recalibrated" if section.recalibrate else "pruned"
-    stages: list[Measurement] = []
-    records: list[EpochRecord] = []
-
-    def take(stage: str) -> None:
-        if last or stage == end:
-            named = stage if last else f"step {step}/{section.steps}"
-            stages.append(measured(model, data, recipe, stage=named, test=last and stage == end))
-            console.message(f"validation top-1, {named}: {stages[-1].val.top1:.2%}")
-
-    take("pruned")
-    if section.recalibrate:
-        batches = data.train.shuffled(batch_size=recipe.finetune.batch_size, seed=recipe.seed, epoch=0)
-        recalibrate(model, batches, limit=section.recalibrate)
-        take("recalibrated")
-    if epochs:
-        records = follow(
-            build_training(model, data, recipe, phase="finetune", teacher=teacher, course=epochs),
-            run,
-            description="finetune",
-            steps=len(data.train) // recipe.finetune.batch_size * len(epochs),
-        )
-        take("finetuned")
-    return stages, records
+def _take(model: nn.Module, data: Data, recipe: Recipe, work: Work, *, stage: str, step: int) -> None:
+    """Measure a stage: of the last step each, of one before it only what it ends with."""
+    section, last = recipe.prune, step == recipe.prune.steps
+    end = "finetuned" if _epochs_of(recipe, step) else "recalibrated" if section.recalibrate else "pruned"
+    if last or stage == end:
+        named = stage if last else f"step {step}/{section.steps}"
+        taken = measured(model, data, recipe, stage=named, test=last and stage == end)
+        work.note(stages=(*work.progress.stages, taken))
+        console.message(f"validation top-1, {named}: {taken.val.top1:.2%}")
 
 
 def _epochs_of(recipe: Recipe, step: int) -> range:

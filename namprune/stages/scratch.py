@@ -3,12 +3,11 @@
 The control of Liu et al. (2019), https://arxiv.org/abs/1810.05270, with as many epochs (their scratch-E).
 """
 
-import time
 from dataclasses import replace
 
 from namprune import console
 from namprune.checkpoint import fresh_network
-from namprune.data import build_data
+from namprune.data import Data, build_data
 from namprune.device import pick_device
 from namprune.errors import RunError
 from namprune.recipe import dump_recipe, load_recipe, recipe_digest
@@ -16,8 +15,9 @@ from namprune.recipe.schema import Recipe
 from namprune.recipe.variant import from_scratch
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
-from namprune.stages.network import check_batch, check_fits, check_same, open_dense, placed
+from namprune.stages.network import check_batch, check_fits, check_same, open_dense
 from namprune.stages.train import trained
+from namprune.stages.work import at_work, begun
 
 
 def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunResult:
@@ -31,38 +31,43 @@ def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | N
         UserError: the recipe says otherwise of network, pictures or cut than the run's.
         DataError: the pictures are missing, or not the run's; nothing has been written.
     """
-    started = time.perf_counter()
     pruned.verify()
     shape = pruned.result()
     if shape.kind != "prune":
         why = "lost channels in training; only widths that a cut left are trained" if shape.cut else "was not pruned"
         raise RunError(f"run {pruned.name!r} {why}", hint="name a run that `namprune prune` made")
     own = from_scratch(load_recipe(str(pruned.recipe)))
-    beside = RunStore(pruned.path.parent)
-    recipe = from_scratch(recipe, earlier=_earlier_epochs(shape, beside))
+    recipe = from_scratch(recipe, earlier=_earlier_epochs(shape, RunStore(pruned.path.parent)))
     check_same(pruned, own, recipe, free=("train", "finetune", "runtime"))
     name = store.unused(name) if name else store.free_name(f"{pruned.name}-scratch")
     device = pick_device(recipe.runtime.device)
     data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     check_fits(data, shape)
     check_batch(data, batch_size=recipe.train.batch_size, section="train")
-    model = fresh_network(recipe, pruned.weights, classes=len(data.classes), input_shape=data.input_shape)
-    model = placed(model, recipe, device)
-    dense = open_dense(shape.dense, beside, recipe, device, weights=shape.dense_weights)
-    run = store.create(name, recipe=dump_recipe(recipe))
+    start = begun(recipe, data, device, kind="scratch", parent=pruned)
+    run = store.create(name, recipe=dump_recipe(recipe), start=start)
     console.message(f"training the shape of {pruned.name} from fresh weights in {run.path}")
-    return run.finish(
-        replace(
-            trained(model, data, recipe, run, dense=dense),
-            kind="scratch",
-            parent=pruned.name,
-            dense=shape.dense,
-            dense_weights=shape.dense_weights,
-            recipe_digest=recipe_digest(recipe, kind="prune"),
-            cut=shape.cut,
-            seconds=time.perf_counter() - started,
+    return go_on(run, recipe, data, pruned)
+
+
+def go_on(run: RunFolder, recipe: Recipe, data: Data, pruned: RunFolder) -> RunResult:
+    """Train in a run folder from where it stands, with the pictures and the pruned run that it was begun with."""
+    shape, beside, device = pruned.result(), RunStore(pruned.path.parent), pick_device(recipe.runtime.device)
+    with at_work(run, recipe, kind="scratch") as work:
+        model = work.network(recipe, data)
+        model = model or fresh_network(recipe, pruned.weights, classes=len(data.classes), input_shape=data.input_shape)
+        dense = open_dense(shape.dense, beside, recipe, device, weights=shape.dense_weights)
+        return run.finish(
+            replace(
+                trained(model, data, recipe, work, dense=dense),
+                kind="scratch",
+                parent=pruned.name,
+                dense=shape.dense,
+                dense_weights=shape.dense_weights,
+                recipe_digest=recipe_digest(recipe, kind="prune"),
+                cut=shape.cut,
+            )
         )
-    )
 
 
 def _earlier_epochs(shape: RunResult, store: RunStore) -> int:

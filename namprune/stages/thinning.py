@@ -3,62 +3,79 @@
 
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
 
-from namprune import console
+from namprune import console, signals
 from namprune.data import Data
-from namprune.pruning import ChannelGraph, PruningPlan, dead_plan
+from namprune.pruning import ChannelGraph, dead_plan
 from namprune.recipe.schema import Recipe
-from namprune.result import Cut, EpochRecord
-from namprune.stages.cutting import Planned, cut_record, joined, make_cut
+from namprune.stages.cutting import Planned, joined, make_cut
 from namprune.stages.network import placed
-from namprune.training import StepRecord, build_training, optimizer_of
+from namprune.stages.work import Work
+from namprune.training import Event, Training, build_training
 
 COMPENSATED = 4
 """Batches that tell what a dead channel still delivers: a constant, so few are enough."""
 
 
 class Thinning:
-    """A recipe's training as events, and the cuts that were made once they have been drained.
+    """A recipe's training; the progress of the work has the cuts that were made.
 
-    A cut puts new parameters in the place of the old, so the optimizer after it is a new one, without momentum.
+    A cut puts new parameters in the place of the old, so the optimizer after it is a new one, without momentum. It is
+    made as the epoch after it begins, so a state that was taken between the two comes before the cut.
     """
 
-    def __init__(self, model: nn.Module, data: Data, recipe: Recipe) -> None:
-        self.model, self.data, self.recipe = model, data, recipe
-        self.plan: PruningPlan | None = None
-        """All cuts so far as one; None while there are none."""
-        self.proof = 0.0
-        """The largest."""
+    def __init__(self, model: nn.Module, data: Data, recipe: Recipe, work: Work) -> None:
+        self.model, self.data, self.recipe, self.work = model, data, recipe, work
+        self.training = self._training(0)
 
     @property
-    def cut(self) -> Cut | None:
-        """What a run's result says of it."""
-        return cut_record(self.plan, self.proof, every=self.recipe.sparsity.remove_every) if self.plan else None
+    def epoch(self) -> int:
+        """The present one, from 0."""
+        return self.training.epoch
 
-    def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
+    @property
+    def taken(self) -> int:
+        """Steps that are done."""
+        return self.training.epoch * self.training.steps + self.training.step
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """As `Training.state_dict`."""
+        return self.training.state_dict()
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """As `Training.load_state_dict`."""
+        self.training.load_state_dict(tensors)
+
+    def __iter__(self) -> Iterator[Event]:
         epochs = range(self.recipe.train.epochs)
         every = self.recipe.sparsity.remove_every or len(epochs)
-        optimizer = optimizer_of(self.model, self.recipe, phase="train")
         for first in epochs[::every]:
-            if first and self._remove_dead():
-                optimizer = optimizer_of(self.model, self.recipe, phase="train")
             span = epochs[first : first + every]
-            yield from build_training(self.model, self.data, self.recipe, phase="train", span=span, optimizer=optimizer)
+            if self.training.epoch not in span:
+                continue  # of an earlier sitting
+            if first and (self.training.epoch, self.training.step) == (first, 0):
+                with signals.deferred():  # half a cut is no state to save
+                    self._remove_dead()
+            self.training.until = span.stop
+            yield from self.training
 
-    def _remove_dead(self) -> bool:
-        """Whether there was something to remove."""
-        shape, section = self.data.input_shape, self.recipe.prune
+    def _training(self, first: int) -> Training:
+        span = range(first, self.recipe.train.epochs)
+        return build_training(self.model, self.data, self.recipe, phase="train", span=span)
+
+    def _remove_dead(self) -> None:
+        shape, section, before = self.data.input_shape, self.recipe.prune, self.work.progress
         graph = ChannelGraph(self.model, shape)
         plan = dead_plan(
-            graph, shape, floor=section.floor, keep=section.keep, bottlenecks=section.bottlenecks, after=self.plan
+            graph, shape, floor=section.floor, keep=section.keep, bottlenecks=section.bottlenecks, after=before.plan
         )
         if plan is None:
-            return False
+            return
         console.message(f"near zero: {plan.channels_before - plan.channels_after} of {plan.channels_before} channels")
         batch_size, seed = self.recipe.train.batch_size, self.recipe.seed
         proof = make_cut(Planned(graph, plan), self.data, batches=COMPENSATED, batch_size=batch_size, seed=seed)
-        self.proof = max(self.proof, proof)
-        self.plan = joined(self.plan, plan)
+        self.work.note(plan=joined(before.plan, plan), proof=max(before.proof, proof))
         placed(self.model, self.recipe, next(self.model.parameters()).device)
-        return True
+        old, self.training = self.training, self._training(self.training.epoch)
+        self.training.lr_scale, self.training.rollbacks = old.lr_scale, old.rollbacks

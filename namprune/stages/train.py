@@ -1,8 +1,5 @@
 """Train the dense network of a recipe."""
 
-import time
-from dataclasses import replace
-
 from torch import nn
 
 from namprune import console
@@ -15,9 +12,11 @@ from namprune.recipe import dump_recipe, recipe_digest
 from namprune.recipe.schema import Recipe
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
+from namprune.stages.cutting import cut_record
 from namprune.stages.logbook import follow
 from namprune.stages.network import check_batch, describe_attention, mean_speed, measured, placed, timings, utc_now
 from namprune.stages.thinning import Thinning
+from namprune.stages.work import Work, at_work, begun
 from namprune.training import penalty_travel
 
 
@@ -29,40 +28,44 @@ def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunRes
         PruneError: what `sparsity.remove_every` may not touch is no layer of the network; nothing has been written.
         RunError: the name is taken or no name, or the place cannot be written.
     """
-    started = time.perf_counter()
     attention = recipe.attention.name
     stem = recipe.model.name if attention == "none" else f"{recipe.model.name}-{attention}"
     name = store.unused(name) if name else store.free_name(f"{stem}-s{recipe.seed}")
     device = pick_device(recipe.runtime.device)
     data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     check_batch(data, batch_size=recipe.train.batch_size, section="train")
-    model = placed(build_model(recipe, classes=len(data.classes), input_shape=data.input_shape), recipe, device)
+    model = build_model(recipe, classes=len(data.classes), input_shape=data.input_shape)
     if recipe.sparsity.remove_every:  # looks for what is to stay before the time is spent
         dead_plan(ChannelGraph(model, data.input_shape), data.input_shape, floor=1.0, keep=recipe.prune.keep)
-    run = store.create(name, recipe=dump_recipe(recipe))
+    run = store.create(name, recipe=dump_recipe(recipe), start=begun(recipe, data, device, kind="train"))
     console.message(f"training {stem} on {data.label} ({len(data.train):,} pictures) in {run.path}")
     _say_penalty(recipe, images=len(data.train))
-    result = trained(model, data, recipe, run)
-    return run.finish(replace(result, seconds=time.perf_counter() - started))
+    return go_on(run, recipe, data)
 
 
-def trained(
-    model: nn.Module, data: Data, recipe: Recipe, run: RunFolder, *, dense: nn.Module | None = None
-) -> RunResult:
-    """Train `model` in place, put its weights and metrics into `run`, and measure it, its latency beside `dense`."""
-    started = time.perf_counter()
-    thinning = Thinning(model, data, recipe)
-    records = follow(
-        thinning,
-        run,
-        description="train",
-        steps=len(data.train) // recipe.train.batch_size * recipe.train.epochs,
-    )
+def go_on(run: RunFolder, recipe: Recipe, data: Data) -> RunResult:
+    """Train in a run folder from where it stands, with the pictures that it was begun with."""
+    with at_work(run, recipe, kind="train") as work:
+        model = work.network(recipe, data)
+        model = model or build_model(recipe, classes=len(data.classes), input_shape=data.input_shape)
+        return run.finish(trained(model, data, recipe, work))
+
+
+def trained(model: nn.Module, data: Data, recipe: Recipe, work: Work, *, dense: nn.Module | None = None) -> RunResult:
+    """Train a network, put its weights and metrics into the run, and measure it, its latency beside `dense`."""
+    run, device = work.run, pick_device(recipe.runtime.device)
+    model = placed(model, recipe, device)
+    steps = len(data.train) // recipe.train.batch_size * recipe.train.epochs
+    follow(Thinning(model, data, recipe, work), work, description="train", steps=steps)
     run.write(run.weights, to_bytes(model))
-    if thinning.plan is not None:
-        run.write(run.plan, thinning.plan.to_json())
+    progress = work.progress
+    if progress.plan is not None:
+        run.write(run.plan, progress.plan.to_json())
         dense = dense or build_model(recipe, classes=len(data.classes), input_shape=data.input_shape)
-        dense = placed(dense, recipe, next(model.parameters()).device)
+        dense = placed(dense, recipe, device)
+    every = recipe.sparsity.remove_every
+    stages = (measured(model, data, recipe, stage="trained", test=True),)
+    latency = timings(model, recipe, data.input_shape, dense=dense)
     return RunResult(
         name=run.name,
         kind="train",
@@ -78,13 +81,13 @@ def trained(
         recipe_digest=recipe_digest(recipe, kind="train"),
         data_digest=data.digest,
         files={},
-        environment=describe_environment(next(model.parameters()).device),
-        stages=(measured(model, data, recipe, stage="trained", test=True),),
-        cut=thinning.cut,
-        latency=timings(model, recipe, data.input_shape, dense=dense),
-        epochs=len(records),
-        seconds=time.perf_counter() - started,
-        images_per_second=mean_speed(records),
+        environment=describe_environment(device),
+        stages=stages,
+        cut=cut_record(progress.plan, progress.proof, every=every) if progress.plan else None,
+        latency=latency,
+        epochs=len(progress.records),
+        seconds=work.seconds,
+        images_per_second=mean_speed(progress.records),
     )
 
 

@@ -1,21 +1,34 @@
 """Training and fine-tuning, which are the same loop with another section of the recipe."""
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Literal, TypeAlias
 
 import torch
 from torch import nn
 
+from namprune import distributed
 from namprune.data.images import Data
+from namprune.errors import UserError
 from namprune.optim import build_optimizer, lr_factor
-from namprune.recipe.schema import DistillSection, FitSection, Recipe, SparsitySection
+from namprune.recipe.fit import DistillSection, FitSection
+from namprune.recipe.schema import Recipe, SparsitySection
 from namprune.result import EpochRecord
 from namprune.sparsity import Penalty, build_penalty, travel
 from namprune.training.distill import Distillation
-from namprune.training.loop import StepRecord, training_events
+from namprune.training.guard import NonFiniteError
+from namprune.training.loop import Event, Setback, StepRecord, Training
 
-__all__ = ["StepRecord", "build_training", "fit", "optimizer_of", "penalty_travel", "training_events"]
+__all__ = [
+    "Event",
+    "NonFiniteError",
+    "Setback",
+    "StepRecord",
+    "Training",
+    "build_training",
+    "fit",
+    "optimizer_of",
+    "penalty_travel",
+]
 
 Phase: TypeAlias = Literal["train", "finetune"]
 
@@ -30,8 +43,8 @@ def build_training(
     span: range | None = None,
     course: range | None = None,
     optimizer: torch.optim.Optimizer | None = None,
-) -> Iterator[StepRecord | EpochRecord]:
-    """The events of a recipe's training of `model`, or of its fine-tuning, which has no penalty.
+) -> Training:
+    """A recipe's training of `model`, or its fine-tuning, which has no penalty; it begins as it is iterated.
 
     `teacher` is what `finetune.distill` needs: the network before the cut, put into eval mode and else left alone.
     `course` are the epochs over which the learning rate takes its whole course, all of them where it is not given,
@@ -39,16 +52,18 @@ def build_training(
     later span needs the `optimizer` of the earlier (`optimizer_of`).
 
     Raises:
+        UserError: a batch is not the same for all devices.
         ValueError: the recipe distills and there is no teacher.
     """
     section: FitSection = recipe.train if phase == "train" else recipe.finetune
+    _check_parts(section, phase)
     penalty = _penalty_of(model, recipe, phase)
     course = range(section.epochs) if course is None else course
     factor = _lr_factor(section, epochs=len(course))
-    return training_events(
-        model,
-        data.train,
-        data.val,
+    return Training(
+        model=model,
+        train=data.train,
+        val=data.val,
         epochs=section.epochs,
         batch_size=section.batch_size,
         optimizer=optimizer or optimizer_of(model, recipe, phase=phase),
@@ -59,7 +74,10 @@ def build_training(
         # Fine-tuning goes on with another order than the one that training began with.
         seed=recipe.seed if phase == "train" else recipe.seed + 1_000_003,
         precision=recipe.runtime.precision,
-        compile_model=recipe.runtime.compile,
+        forward=torch.compile(model) if recipe.runtime.compile else None,
+        accumulate=section.accumulate,
+        sync_bn=recipe.train.sync_bn,
+        nonfinite=section.nonfinite,
         phase=phase,
         span=course if span is None else span,
     )
@@ -104,6 +122,16 @@ def penalty_travel(recipe: Recipe, *, images: int) -> float:
         [penalty.strength(now / section.epochs) for now in times],
         momentum=section.momentum if section.optimizer == "sgd" else 0.0,
     )
+
+
+def _check_parts(section: FitSection, phase: Phase) -> None:
+    devices, parts = distributed.size(), section.accumulate
+    if section.batch_size % (devices * parts):
+        raise UserError(
+            f"{phase}.batch_size: {section.batch_size} pictures are not the same number for {devices} devices"
+            + f" in {parts} parts each ({phase}.accumulate)" * (parts > 1),
+            hint=f"take a multiple of {devices * parts}, or another number of devices",
+        )
 
 
 def _penalty_of(model: nn.Module, recipe: Recipe, phase: Phase) -> Penalty:

@@ -31,6 +31,20 @@ def test_runs_lists_every_state(store, save, make_result, make_pruned) -> None:
     assert json.loads(empty.stdout) == {"runs": []}
 
 
+def test_runs_says_who_is_at_work_and_what_goes_on(store, make_start) -> None:
+    store.create("cut-short", recipe="", start=make_start("prune", parent="d"))
+    arguments = ["runs", "--runs", str(store.root)]
+    with store.create("working", recipe="", start=make_start("train")).claimed():
+        listed = json.loads(run(app, [*arguments, "--json"]).stdout)["runs"]
+        shown = run(app, arguments).stdout
+    assert [(entry["state"], entry["kind"], entry["parent"]) for entry in listed] == [
+        ("unfinished", "prune", "d"),
+        ("running", "train", None),
+    ]
+    assert "`namprune prune --resume cut-short` goes on with it" in shown
+    assert "run 'working' is at work in process" in shown
+
+
 def test_runs_show_checks_the_files(store, save, make_result, make_pruned) -> None:
     dense = make_result("d")
     save(dense)

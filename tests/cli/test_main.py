@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from namprune import cli
 from namprune.errors import NampruneError, ProofError, RunError
 from namprune.runs import RunStore
+from namprune.signals import Interrupted
 
 HEAVY = ("torch", "torchvision", "torch_pruning", "thop", "tensorboard")
 
@@ -111,12 +113,16 @@ def test_exit_codes(monkeypatch, capsys, raised, code, said) -> None:
     assert capsys.readouterr().err == said
 
 
-def test_an_interrupted_command_is_exit_130(monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [(KeyboardInterrupt(), 130), (Interrupted(signal.SIGTERM), 143), (Interrupted(signal.SIGUSR1), 0)],
+)
+def test_an_interrupted_command_ends_with_the_code_of_its_signal(monkeypatch, raised, code) -> None:
     def interrupt(store: RunStore) -> None:
-        raise KeyboardInterrupt
+        raise raised
 
     monkeypatch.setattr(RunStore, "folders", interrupt)
-    assert CliRunner().invoke(cli.app, ["runs"]).exit_code == 130
+    assert CliRunner().invoke(cli.app, ["runs"]).exit_code == code
 
 
 def test_the_version_is_the_packages(monkeypatch, capsys) -> None:

@@ -8,7 +8,8 @@ from namprune.attention import NAM, build_attention
 from namprune.measure import complexity
 from namprune.models import MODELS, AttentionPlan, build_model
 from namprune.recipe.attention import NAMSection
-from namprune.recipe.schema import DataSection, FinetuneSection, ModelSection, Recipe, TrainSection
+from namprune.recipe.fit import FinetuneSection, TrainSection
+from namprune.recipe.schema import DataSection, ModelSection, Recipe
 
 # Parameters and MACs for 32x32 pictures and ten classes. The ResNets of the CIFAR paper have the 2,752 parameters
 # of two projections more than with padded shortcuts (269,722 and so on), ResNet-18 to -101 are the widely used

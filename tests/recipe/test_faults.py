@@ -46,6 +46,7 @@ prune:
   floor: 0
 runtime:
   device: gpu
+  compile: atuo
 sede: 1
 """
 
@@ -69,7 +70,8 @@ resnet34, resnet50, resnet101; did you mean 'resnet20'?
 19: prune.ratio: must be below 1.0, got 1.7
 20: prune.floor: must be above 0.0, got 0
 22: runtime.device: expected auto, cpu, mps, cuda or cuda:<number>, got 'gpu'
-23: sede: unknown key; did you mean 'seed'?
+23: runtime.compile: 'atuo' is not one of false, true, auto; did you mean 'auto'?
+24: sede: unknown key; did you mean 'seed'?
 """
 
 

@@ -9,7 +9,7 @@ import pytest
 from namprune.errors import RecipeError
 from namprune.recipe import dump_recipe, load_recipe, parse_recipe
 from namprune.recipe.attention import NAMSection, NoAttention
-from namprune.recipe.schema import DistillSection
+from namprune.recipe.fit import DistillSection
 
 TEXT = """\
 data: {name: digits}

@@ -20,6 +20,7 @@ from namprune.stages.prune import prune
 from namprune.stages.scratch import scratch
 from namprune.stages.thinning import Thinning
 from namprune.stages.train import train
+from namprune.stages.work import Work
 
 STRONG = (
     *("train.epochs=7", "train.lr=0.1", "train.momentum=0.5", "train.schedule=cosine"),
@@ -84,7 +85,7 @@ def test_it_can_be_evaluated_pruned_and_reported(thinned, monkeypatch) -> None:
     assert points["cut",] == "near zero every 2 epochs then 0.2 nam global"
 
 
-def test_a_dead_channel_goes_between_the_spans_and_the_cost_falls(small_recipe) -> None:
+def test_a_dead_channel_goes_between_the_spans_and_the_cost_falls(small_recipe, tmp_path) -> None:
     kept = ("prune.keep=[stages.1.*]", "prune.floor=0.3")
     other = "finetune.batch_size=4096"  # more than there are pictures: no part of this training
     recipe = small_recipe("train.epochs=3", "sparsity.remove_every=1", *kept, other)
@@ -92,7 +93,8 @@ def test_a_dead_channel_goes_between_the_spans_and_the_cost_falls(small_recipe) 
     model = build_model(recipe, classes=10, input_shape=data.input_shape)
     norm, spared = model.get_submodule("stages.2.0.bn1"), model.get_submodule("stages.1.0.bn1")
     width = norm.num_features
-    thinning = Thinning(model, data, recipe)
+    work = Work(RunStore(tmp_path).create("thin", recipe=""), save_every=60)
+    thinning = Thinning(model, data, recipe, work)
     widths = []
     for event in thinning:
         if isinstance(event, EpochRecord):
@@ -102,8 +104,9 @@ def test_a_dead_channel_goes_between_the_spans_and_the_cost_falls(small_recipe) 
                     one.weight[: 2 * event.epoch] = one.bias[: 2 * event.epoch] = 0.0
     assert spared.num_features == width / 2
     assert widths == [width, width - 2, width - 6]
-    assert thinning.plan is not None
-    assert thinning.plan.channels_before - thinning.plan.channels_after == 6
+    plan = work.progress.plan
+    assert plan is not None
+    assert plan.channels_before - plan.channels_after == 6
 
 
 def test_the_floor_is_part_of_such_a_training(small_recipe) -> None:

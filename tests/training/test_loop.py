@@ -9,10 +9,11 @@ from torch.nn import functional as F
 
 from namprune.data.images import Data
 from namprune.errors import NampruneError
+from namprune.optim import build_optimizer
 from namprune.recipe.schema import Recipe
 from namprune.result import EpochRecord
 from namprune.sparsity import build_penalty
-from namprune.training import StepRecord, build_training, fit, optimizer_of, penalty_travel, training_events
+from namprune.training import Event, StepRecord, Training, build_training, fit, optimizer_of, penalty_travel
 from namprune.training.distill import Distillation
 
 CLASSES = 3
@@ -36,10 +37,13 @@ class _Stripes:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def shuffled(self, *, batch_size: int, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def shuffled(
+        self, *, batch_size: int, seed: int, epoch: int, start: int = 0, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(1000 * seed + epoch))
-        for index in order[: len(self) // batch_size * batch_size].split(batch_size):
-            yield self.pictures[index], self.labels[index]
+        for index in order[: len(self) // batch_size * batch_size].split(batch_size)[start:]:
+            mine = index.chunk(part[1])[part[0]]
+            yield self.pictures[mine], self.labels[mine]
 
     def ordered(self, *, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield from zip(self.pictures.split(batch_size), self.labels.split(batch_size), strict=True)
@@ -57,11 +61,15 @@ def _network() -> nn.Module:
     )
 
 
-def _events(model: nn.Module, **options: object) -> list[StepRecord | EpochRecord]:
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
+def _training(model: nn.Module, **options: object) -> Training:
+    optimizer = build_optimizer(model, name="sgd", lr=1.0, momentum=0.9, nesterov=False, weight_decay=0.0)
     penalty = build_penalty(model, l1_gamma=0.0, l1_lambda=0.0)
     settings: dict[str, object] = {"epochs": 3, "batch_size": 16, "lr_at": lambda _: 0.05}
-    return list(training_events(model, TRAIN, VAL, optimizer=optimizer, penalty=penalty, **(settings | options)))
+    return Training(model=model, train=TRAIN, val=VAL, optimizer=optimizer, penalty=penalty, **(settings | options))
+
+
+def _events(model: nn.Module, **options: object) -> list[Event]:
+    return list(_training(model, **options))
 
 
 def _recipe(**train: object) -> Recipe:
@@ -122,7 +130,7 @@ def test_events_count_steps_and_epochs() -> None:
     assert kinds == ([StepRecord] * 6 + [EpochRecord]) * 2  # 100 // 16 full batches
     steps = [event for event in events if isinstance(event, StepRecord)]
     assert [(s.epoch, s.step, s.steps) for s in steps] == [(e, i, 6) for e in range(2) for i in range(6)]
-    assert times == pytest.approx([(step + 0.5) / 6 for step in range(12)])
+    assert sorted({*times}) == pytest.approx([(step + 0.5) / 6 for step in range(12)])
     first, second = (event for event in events if isinstance(event, EpochRecord))
     assert (first.phase, first.epoch, second.epoch, second.epochs) == ("finetune", 1, 2, 2)
     assert second.lr == pytest.approx(0.01 * (1 + 11.5 / 6))
@@ -176,7 +184,7 @@ def test_the_optimizer_takes_the_step_that_was_asked() -> None:
 
 def test_a_loss_that_is_no_number_stops_the_run() -> None:
     model = _network()
-    with pytest.raises(NampruneError, match=r"train: the loss is (nan|inf) in epoch 1") as caught:
+    with pytest.raises(NampruneError, match=r"train: the loss or a gradient was no finite number in epoch 1") as caught:
         _events(model, lr_at=lambda _: 1e20)
     assert "train.lr" in (caught.value.hint or "")
 
@@ -216,7 +224,7 @@ def test_training_is_pulled_step_by_step() -> None:
     before = _weights(model)
     events = build_training(model, _data(), _recipe(), phase="train")
     assert torch.equal(_weights(model), before)
-    assert isinstance(next(events), StepRecord)
+    assert isinstance(next(iter(events)), StepRecord)
     assert not torch.equal(_weights(model), before)
 
 

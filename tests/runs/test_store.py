@@ -1,16 +1,12 @@
-"""Run folders: whole or not there, named safely, checked by digest."""
+"""Run folders: named safely, made whole, found again."""
 
-import dataclasses
-import hashlib
-import json
 import os
 from pathlib import Path
 
 import pytest
 
 from namprune.errors import RunError
-from namprune.result import Accuracy, EpochRecord
-from namprune.runs import RunStore, write_atomic
+from namprune.runs import RunStore
 
 HOSTILE = [
     "", ".", "..", "../x", "/abs", "a/b", "a/../../b", "a\\b", "~", "~root", "a\0b", "%2e%2e", "CON", "con.txt",
@@ -81,98 +77,6 @@ def test_free_names_count_up_and_stay_short(store: RunStore) -> None:
     assert store.unused("a-3") == "a-3"
 
 
-def test_a_failing_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "model.safetensors"
-    write_atomic(target, b"old")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"model\.safetensors: No space left"):
-        write_atomic(target, b"new")
-    assert target.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_the_rename_comes_after_the_fsync_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target, seen = tmp_path / "plan.json", []
-    fsync = os.fsync
-
-    def watch(descriptor: int) -> None:
-        seen.append((os.readlink(f"/proc/self/fd/{descriptor}"), target.exists()))  # noqa: PTH115 - not a path
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", watch)
-    write_atomic(target, "{}")
-    (temporary, renamed_early), (folder, renamed) = seen
-    assert Path(temporary).parent == tmp_path
-    assert not renamed_early
-    assert (folder, renamed) == (str(tmp_path), True)
-
-
-def test_a_finished_run_comes_back_with_its_digests(store: RunStore, make_result) -> None:
-    folder = store.create("a", recipe="seed: 0\n")
-    folder.write("model.safetensors", b"weights")
-    accuracy = Accuracy(top1=0.5, top5=0.9, loss=1.0, images=10)
-    record = EpochRecord(
-        phase="train", epoch=1, epochs=2, loss=1.0, accuracy=0.4, val=accuracy, lr=0.1,
-        seconds=2.0, images_per_second=50.0, gamma=None,
-    )  # fmt: skip
-    folder.append(folder.metrics, dataclasses.asdict(record))
-    folder.append(folder.metrics, dataclasses.asdict(record))
-    assert folder.state() == "unfinished"
-    finished = folder.finish(make_result("a"))
-    assert [json.loads(line)["val"]["top1"] for line in folder.metrics.read_text().splitlines()] == [0.5, 0.5]
-    assert finished.files.keys() == {"recipe.yaml", "model.safetensors", "metrics.jsonl"}
-    assert finished.files["model.safetensors"] == hashlib.sha256(b"weights").hexdigest()
-    assert store.open("a").result() == finished
-    folder.verify()
-
-
-@pytest.mark.parametrize("file", ["recipe.yaml", "model.safetensors", "plan.json"])
-def test_a_changed_byte_is_found(store: RunStore, make_result, file: str) -> None:
-    folder = store.create("a", recipe="seed: 0\n")
-    folder.write(folder.weights, b"weights")
-    folder.write(folder.plan, "{}")
-    folder.finish(make_result("a"))
-    content = bytearray((folder.path / file).read_bytes())
-    content[0] ^= 1
-    (folder.path / file).write_bytes(content)
-    with pytest.raises(RunError, match=file):
-        folder.verify()
-    (folder.path / file).unlink()
-    assert folder.state() == "broken"
-    with pytest.raises(RunError, match=f"{file} is missing"):
-        store.open("a")
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("{", "not JSON"),
-        ('{"format": 99}', "format 99"),
-        ("[]", "format None"),
-        ('{"format": 1, "name": 3}', "RunResult.attention: missing"),
-        ("\udcff", "cannot be read"),
-    ],
-)
-def test_a_broken_result_is_refused_with_the_reason(store: RunStore, text: str, fault: str) -> None:
-    folder = store.create("a", recipe="")
-    folder.result_file.write_bytes(text.encode(errors="surrogateescape"))
-    assert folder.state() == "broken"
-    assert fault in (folder.problem() or "")
-    with pytest.raises(RunError, match=fault):
-        store.open("a")
-
-
-def test_a_copied_run_is_no_second_run(store: RunStore, save, make_result) -> None:
-    folder = save(make_result("a"))
-    folder.path.rename(store.root / "b")
-    with pytest.raises(RunError, match="belongs to run 'a'"):
-        store.open("b")
-
-
 def test_a_missing_run_names_its_neighbours(store: RunStore, save, make_result) -> None:
     save(make_result("resnet20"))
     with pytest.raises(RunError, match="no run 'resnet2'") as caught:
@@ -201,3 +105,51 @@ def test_folders_that_are_no_runs_are_not_listed(store: RunStore) -> None:
     (store.root / "notes").mkdir(parents=True)
     (store.root / "file.txt").write_text("")
     assert store.folders() == ()
+
+
+def test_a_failed_start_leaves_no_folder(store: RunStore, make_start, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, done = Path.replace, []
+
+    def second_fails(path: Path, target: Path) -> Path:
+        if done:
+            raise OSError(122, "Disk quota exceeded")
+        done.append(target.name)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", second_fails)
+    with pytest.raises(RunError, match="quota"):
+        store.create("a", recipe="", start=make_start("train"))
+    assert done == ["start.json"]  # the recipe, which makes the folder a run, comes after it
+    assert list(store.root.iterdir()) == []
+
+
+def test_the_newest_unfinished_was_begun_last_and_nobody_is_at_work_on_it(
+    store: RunStore, make_start, save, make_result
+):
+    with pytest.raises(RunError, match="no unfinished train run"):
+        store.newest_unfinished(kinds=["train"])
+    save(make_result("finished"))
+    store.create("no-start", recipe="")
+    for age, (name, kind) in enumerate([("z", "train"), ("a", "train"), ("p", "prune"), ("last", "train")]):
+        folder = store.create(name, recipe="", start=make_start(kind))
+        os.utime(folder.start_file, ns=(0, 10**18 + age))
+    assert store.newest_unfinished(kinds=["prune"]).name == "p"
+    with folder.claimed():
+        assert folder.state() == "running"
+        assert store.newest_unfinished(kinds=["train"]).name == "a"
+    assert store.newest_unfinished(kinds=["prune", "train"]).name == "last"
+    with (
+        store.create("s", recipe="", start=make_start("scratch")).claimed(),
+        pytest.raises(RunError, match="at work: s"),
+    ):
+        store.newest_unfinished(kinds=["scratch"])
+
+
+def test_only_an_unfinished_run_of_the_kind_is_gone_on_with(store: RunStore, make_start, save, make_result) -> None:
+    store.create("a", recipe="", start=make_start("prune"))
+    assert store.open_unfinished("a", kinds=["prune"]).name == "a"
+    save(make_result("done"))
+    store.create("old", recipe="")
+    for name, fault in (("a", "prune run, not a train"), ("done", "finished"), ("old", "start.json"), ("b", "no run")):
+        with pytest.raises(RunError, match=fault):
+            store.open_unfinished(name, kinds=["train", "scratch"])
