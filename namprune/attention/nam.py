@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from namprune.attention.contract import Attention, narrow_batchnorm, widened
+from namprune.attention.gate import BatchGate, batch_statistics, folded, gated
 
 Part = Literal["channel", "spatial", "both"]
 Scale = Literal["sum", "mean"]
@@ -33,7 +34,10 @@ def normalized_factors(factors: Tensor, *, scale: Scale = "sum") -> Tensor:
 
 
 class _Gate(nn.Module):
-    """BatchNorm whose affine output is weighted by its own normalized factors, through a sigmoid."""
+    """A product with the sigmoid of a BatchNorm's output, weighted by its own normalized factors.
+
+    It is computed in at least float32: with w about 1/C the gate differs from 0.5 by less than a bf16 step.
+    """
 
     def __init__(self, bn: nn.BatchNorm1d | nn.BatchNorm2d, *, scale: Scale, detach: bool) -> None:
         super().__init__()
@@ -53,20 +57,47 @@ class _Gate(nn.Module):
         return normalized_factors(weight, scale=self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """sigmoid(w * BN(x)) for x normalized along dimension 1."""
+        """x * sigmoid(w * BN(x)) for x normalized along dimension 1; the gate in at least float32."""
         bn, w = self.bn, self.importance()
-        # w is folded into the affine part: one pass over x instead of two.
+        weight, bias = w * bn.weight, w * bn.bias  # w is folded into the affine part: one pass over x instead of two
+        if torch.compiler.is_compiling() or x.device.type not in ("cpu", "cuda"):
+            return self._composed(x, weight, bias)
+        if bn.training:
+            return self._by_batch(x, weight, bias)
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, weight, bias)):
+            return self._composed(x, weight, bias)
+        mean, var = self._running
+        return gated(x, folded(weight, bias, mean=mean, var=var, eps=bn.eps))
+
+    def _by_batch(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        mean, var, count = batch_statistics(x)
+        with torch.no_grad():
+            for running, batch in zip(self._running, (mean, var * (count / (count - 1))), strict=True):
+                running.lerp_(batch, self.bn.momentum or 0.0)
+        y: Tensor = BatchGate.apply(x, weight, bias, mean, var, count, self.bn.eps)
+        return y
+
+    @property
+    def _running(self) -> tuple[Tensor, Tensor]:
+        mean, var = self.bn.running_mean, self.bn.running_var
+        assert mean is not None  # noqa: S101 - it tracks
+        assert var is not None  # noqa: S101
+        return mean, var
+
+    def _composed(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """In PyTorch's own operations: for its compiler, which fuses them, and where a graph of them is wanted."""
+        bn, wide = self.bn, widened(x)
         scores = F.batch_norm(
-            x,
+            wide,
             bn.running_mean,
             bn.running_var,
-            weight=w * bn.weight,
-            bias=w * bn.bias,
+            weight,
+            bias,
             training=bn.training,
-            momentum=bn.momentum if bn.momentum is not None else 0.0,
+            momentum=bn.momentum or 0.0,
             eps=bn.eps,
         )
-        return torch.sigmoid(scores)
+        return (wide * torch.sigmoid(scores)).to(x.dtype)
 
 
 class NAMChannel(Attention):
@@ -87,10 +118,9 @@ class NAMChannel(Attention):
         return self.gate.factors
 
     def attend(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W); the gate is computed in at least float32 whatever the dtype of x."""
-        wide = widened(x)  # with w about 1/C the gate differs from 0.5 by less than a bf16 step
-        gated: Tensor = wide * self.gate(wide)
-        return gated.to(x.dtype)
+        """(N, C, H, W) -> (N, C, H, W)."""
+        y: Tensor = self.gate(x)
+        return y
 
     @torch.no_grad()
     def prune(self, keep: Tensor) -> None:
@@ -147,9 +177,12 @@ class NAMSpatial(Attention):
                 f"spatial NAM was built for {self.size[0]}x{self.size[1]} feature maps and got {h}x{w}; "
                 "build the model for this input size, or use the channel part alone"
             )
-        wide = widened(x)
-        gate: Tensor = self.gate(wide.reshape(n * c, h * w))
-        return (wide * gate.view_as(wide)).to(x.dtype)
+        if x.is_contiguous():
+            rows: Tensor = self.gate(x.view(n * c, h * w))
+            return rows.view_as(x)
+        pixels = x.permute(0, 2, 3, 1)  # (N, H, W, C), without a copy where x is channels_last
+        y: Tensor = self.gate(pixels.reshape(n, h * w, c))
+        return y.view_as(pixels).permute(0, 3, 1, 2)
 
     def prune(self, keep: Tensor) -> None:
         """Keep the channels `keep`. λ belongs to positions: no factor goes with a channel."""

@@ -104,6 +104,52 @@ def test_bfloat16_stays_and_is_one_rounding_away_from_float32(part, autocast, ra
 
 
 @pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_little_but_the_input_is_kept_for_backward(part, dtype, memory_format, randomised) -> None:
+    module, kept = randomised(NAM(CHANNELS, SIZE, part=part)), {}
+    x = images(batch=64).to(dtype, memory_format=memory_format).requires_grad_()
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        out = module(x)
+    assert x.untyped_storage().data_ptr() in kept
+    assert sum(kept.values()) <= 1.05 * len(module.parts) * out.nbytes  # a part's input, for each
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("scale", ["sum", "mean"])
+def test_gradients_are_those_of_finite_differences(part, scale, randomised) -> None:
+    module = randomised(NAM(2, (2, 3), part=part, scale=scale, detach=False)).double()
+    names = [name for name, _ in module.named_parameters()]
+    x = torch.randn(3, 2, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+
+    def call(x: Tensor, *values: Tensor) -> Tensor:
+        return torch.func.functional_call(module, dict(zip(names, values, strict=True)), (x,))
+
+    torch.autograd.gradcheck(call, (x, *module.parameters()))
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("training", [True, False])
+def test_seen_by_the_compiler_it_is_one_graph_that_does_the_same(part, training, randomised) -> None:
+    module = randomised(NAM(CHANNELS, SIZE, part=part)).train(training)
+    other = copy.deepcopy(module)
+    x = images().requires_grad_()
+    outs = module(x), torch.compile(other, backend="eager", fullgraph=True)(x)
+    gradients = (
+        torch.autograd.grad(out.square().sum(), [x, *m.parameters()])
+        for out, m in zip(outs, (module, other), strict=True)
+    )
+    torch.testing.assert_close(*outs)
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(dict(module.named_buffers()), dict(other.named_buffers()))
+
+
+@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
 def test_memory_format_stays(part, memory_format, randomised) -> None:
     module = randomised(NAM(CHANNELS, SIZE, part=part))
