@@ -67,7 +67,6 @@ class _Rerouted(TorchFunctionMode):
         return (batch_norm if func is F.batch_norm else func)(*args, **(kwargs or {}))
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def batch_norm(
     x: Tensor,
     running_mean: Tensor | None,
@@ -79,7 +78,7 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """`F.batch_norm` of (N, C, ...), normalized over N of all processes and the positions."""
-    if not training or weight is None:
+    if not training:
         return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
     wide = x.detach().to(torch.promote_types(x.dtype, torch.float32))
     var, mean = torch.var_mean(wide, [0, *range(2, x.dim())], correction=0)  # (C,)
@@ -87,6 +86,8 @@ def batch_norm(
     if running_mean is not None and running_var is not None:
         running_mean.lerp_(mean.to(running_mean.dtype), momentum)
         running_var.lerp_((var * (count / (count - 1))).to(running_var.dtype), momentum)
+    if weight is None or bias is None:
+        weight, bias = torch.ones_like(mean), torch.zeros_like(mean)
     out: Tensor = _Normalized.apply(x, weight, bias, mean, var, count, eps)
     return out
 

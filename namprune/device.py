@@ -8,6 +8,7 @@ from importlib import metadata
 import torch
 
 from namprune.choices import Precision
+from namprune.distributed import own, size
 from namprune.errors import UserError
 from namprune.result import Environment
 
@@ -18,19 +19,26 @@ PACKAGES = ("namprune", "torch", "torchvision", "torch-pruning", "thop")
 def pick_device(name: str) -> torch.device:
     """The device a recipe names; `auto` is CUDA where there is one, else the CPU.
 
+    Of a group each process has its own.
+
     Raises:
-        UserError: the device is not on this machine.
+        UserError: the device is not on this machine, or is one for several processes.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
+    if size() > 1 and (":" in name or device.type == "mps"):
+        raise UserError(f"runtime.device: {name} is one device for {size()} processes", hint="use cuda or cpu")
+    device = own(device)
     present = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
     if not present[device.type]:
-        raise UserError(f"runtime.device: {name} is not on this machine", hint="use auto or cpu")
+        raise UserError(f"runtime.device: {device} is not on this machine", hint="use auto or cpu")
+    if size() > 1 and device.type == "cuda":
+        torch.cuda.set_device(device)
     return device
 
 
@@ -81,6 +89,7 @@ def describe_environment(device: torch.device) -> Environment:
     return Environment(
         device=f"{device.type}: {name}",
         threads=torch.get_num_threads(),
+        devices=size(),
         python=platform.python_version(),
         versions=versions,
     )

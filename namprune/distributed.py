@@ -63,11 +63,12 @@ def dismiss() -> None:
 
 def own(device: torch.device) -> torch.device:
     """The device of this process: of several GPUs that with its number on this machine."""
-    if size() == 1 or device.type != "cuda":
-        return device
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    torch.cuda.set_device(device)
-    return device
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if size() > 1 and device.type == "cuda" else device
+
+
+def share(count: int) -> int:
+    """Of what all processes on this machine have together, at least 1."""
+    return max(1, count // int(os.environ["LOCAL_WORLD_SIZE"])) if size() > 1 else count
 
 
 def largest(number: int) -> int:

@@ -76,9 +76,9 @@ def graceful(say: Callable[[str], None]) -> Iterator[None]:
         _state.graceful, _state.asked = False, None
 
 
-def asked() -> bool:
-    """Whether a signal came."""
-    return _state.asked is not None
+def asked() -> signal.Signals | None:
+    """The signal that came, if one did."""
+    return _state.asked
 
 
 def poll() -> None:

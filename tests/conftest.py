@@ -1,6 +1,10 @@
 """Runs made by hand, without training."""
 
 import dataclasses
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -54,6 +58,21 @@ def _result(name: str, *, top1: float = 0.9, macs: int = 40_000_000, params: int
         images_per_second=1000.0,
     )
     return dataclasses.replace(result, **changes)
+
+
+@pytest.fixture(scope="session")
+def in_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Any]]:
+    """Runs a file as both processes of a group, and gives the JSON that each has written to `<rank>.json`."""
+
+    def run(file: str) -> list[Any]:
+        out = tmp_path_factory.mktemp("group")
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", file, out]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return [json.loads((out / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(2)]
+
+    return run
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from namprune.attention import NAM
 from namprune.models import AttentionPlan
 from namprune.models.resnet import cifar_resnet
 from namprune.optim import build_optimizer
-from namprune.sparsity import Penalty, build_penalty, gamma_spread, scale_factors, travel
+from namprune.sparsity import Penalty, build_penalty, collapsed, gamma_spread, scale_factors, travel
 
 INPUT = (3, 8, 8)
 
@@ -169,3 +169,20 @@ def test_a_share_is_the_lowest_factors_of_all_layers_normalized() -> None:
     push, other = _pushed(build_penalty(_uneven(), l1_gamma=1.0, l1_lambda=0.0, share=4 / 7))
     assert push.tolist() == [0, 0, 1, 0]
     assert other.tolist() == [0, -1, 1]
+
+
+def test_a_layer_has_collapsed_when_all_its_factors_are_near_the_zero_of_the_network() -> None:
+    model = _network("channel")
+    assert collapsed(model) == ()
+    norms = {f.name: f.parameter for f in scale_factors(model) if f.source == "bn"}
+    first, second, *_ = norms
+    with torch.no_grad():
+        for parameter in norms.values():
+            parameter.fill_(0.5)
+        norms[first].fill_(-0.004)  # within 1 % of the largest
+        norms[second].zero_()[3] = 0.006
+        for factor in scale_factors(model):
+            if factor.source == "nam":
+                factor.parameter.zero_()  # a constant gate loses nothing
+    assert collapsed(model) == (first,)
+    assert collapsed(nn.Linear(2, 2)) == ()

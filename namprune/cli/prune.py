@@ -27,6 +27,10 @@ from namprune.runs import RunFolder, RunStore
 if TYPE_CHECKING:
     from namprune.pruning import PruningPlan
 
+PrunedRun = Annotated[
+    str | None,
+    typer.Argument(help="The run to prune, by default the newest trained one; with --resume the one to finish."),
+]
 Allocation = Annotated[
     Scope | None,
     typer.Option(
@@ -51,10 +55,7 @@ Multiple = Annotated[
 
 
 def prune_command(
-    run: Annotated[
-        str | None,
-        typer.Argument(help="The run to prune, by default the newest trained one; with --resume the one to finish."),
-    ] = None,
+    run: PrunedRun = None,
     *,
     ratio: Annotated[float | None, typer.Option(help="Share of the channels to remove, in (0, 1).")] = None,
     target_macs: ShareOfMacs = None,

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from namprune.choices import AttentionName
+from namprune.cli.launch import spread
 from namprune.cli.options import (
     RUNS,
     AsJson,
@@ -32,6 +33,15 @@ Like = Annotated[
     ),
 ]
 
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="GPUs, or processes on the CPU, that share every batch. On several machines: `torchrun ... -m namprune "
+        "train ...` without this option, and a folder of runs and pictures that all of them see.",
+    ),
+]
+
 
 def train_command(
     run: Annotated[
@@ -49,6 +59,7 @@ def train_command(
     device: Device = None,
     precision: PrecisionName = None,
     deterministic: Deterministic = None,
+    devices: Devices = None,
     name: NewName = None,
     runs: Runs = RUNS,
     as_json: AsJson = False,
@@ -63,7 +74,8 @@ def train_command(
             store.unused(name)  # said before torch is loaded
     if resume:
         reject("train", {"--name": name, "--like": like, "--attention": attention})
-        result = resumed(run, recipe, store=store, kinds=("train", "scratch"), sets=sets, options=options)
+        with spread(devices):
+            result = resumed(run, recipe, store=store, kinds=("train", "scratch"), sets=sets, options=options)
     elif like is not None:
         if recipe is not None or attention is not None:
             raise UserError("train: --like takes recipe and attention from its run", hint="leave the others out")
@@ -71,7 +83,8 @@ def train_command(
         checked = resolve(str(shape.recipe), sets=sets, options=options)
         from namprune.stages.scratch import scratch
 
-        result = scratch(shape, checked, store=store, name=name)
+        with spread(devices):
+            result = scratch(shape, checked, store=store, name=name)
     else:
         if recipe is None:
             raise UserError("train: --recipe is missing", hint="`namprune recipes` lists those that are shipped")
@@ -82,6 +95,7 @@ def train_command(
             checked = with_attention(checked, attention)
         from namprune.stages.train import train
 
-        result = train(checked, store=store, name=name)
+        with spread(devices):
+            result = train(checked, store=store, name=name)
     show_outcome(result, runs=runs, as_json=as_json)
     suggest(f"prune {result.name}" if result.kind == "train" else "report", runs=runs)

@@ -14,6 +14,7 @@ from namprune.data.normalize import Normalize
 from namprune.data.resident import Pictures, resident_data
 from namprune.data.split import hold_out, limited
 from namprune.data.streamed import StreamedImages
+from namprune.distributed import share
 from namprune.recipe.schema import DataSection
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -82,7 +83,7 @@ def load_imagefolder(
             pad=pad if name == "train" else 0,
             flip=flip and name == "train",
             device=device,
-            workers=cores() if workers is None else workers,
+            workers=share(cores()) if workers is None else workers,
         )
         for name, part in splits.items()
     }

@@ -179,6 +179,12 @@ class RuntimeSection(Section):
     save_every: NonNegative = 60.0
     """Seconds between two checkpoints while a network trains: the most that a killed run loses."""
 
+    @model_validator(mode="after")
+    def _choice_repeats(self) -> Self:
+        if self.deterministic and self.compile == "auto":
+            raise ValueError("deterministic excludes compile: auto, which takes what is faster at the moment")
+        return self
+
 
 class Recipe(Section):
     """One experiment: data, network, training, removal, fine-tuning."""

@@ -59,7 +59,7 @@ def _build(kind: Any, value: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _build_record(kind, value, path)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):  # the latter is what `Literal[...] | None` makes
         inner = next(a for a in arguments if a is not type(None))
         return None if value is None and type(None) in arguments else _build(inner, value, path)
     if origin is Literal:

@@ -72,6 +72,8 @@ class Environment:
     threads: int
     python: str
     versions: dict[str, str]
+    devices: int = 1
+    """How many of them, each with a process and its threads, shared every batch."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,11 @@
 TensorBoard."""
 
 import dataclasses
+from signal import Signals
 from typing import TYPE_CHECKING
 
 from namprune import console, signals
+from namprune.distributed import largest, rank, wait
 from namprune.result import EpochRecord
 from namprune.stages.work import Source, Work
 from namprune.training import Setback, StepRecord
@@ -16,12 +18,17 @@ if TYPE_CHECKING:
 def follow(training: Source, work: Work, *, description: str, steps: int) -> None:
     """Run a training to its end from where the work stands, show it, write it down and save it.
 
-    `steps` is the number of steps of all its epochs. A signal ends it after the present step, saved.
+    `steps` is the number of steps of all its epochs. A signal ends it after the present step, saved. Of a group the
+    first process writes, and a signal to one of them ends all at the same step.
     """
     from torch.utils.tensorboard import SummaryWriter
 
     resumed = work.saved is not None
     work.take_up(training)
+    wait()  # until all have read what the first save may drop
+    if rank() > 0:
+        _accompany(training)
+        return
     # a line of an epoch that comes again hides the earlier one
     purge = training.epoch + 1 if resumed else None
     with (
@@ -43,11 +50,28 @@ def follow(training: Source, work: Work, *, description: str, steps: int) -> Non
                     _write_down(event, work, board, description=description)
                 if work.due:
                     work.save(training)
-                signals.poll()
+                _poll()
         except signals.Interrupted:
             work.save(training)
+            wait()
             raise
         work.save(training)
+
+
+def _accompany(training: Source) -> None:
+    """Train, and leave the rest to the first process."""
+    try:
+        for _ in training:
+            _poll()
+    except signals.Interrupted:
+        wait()  # for what it saves: the end of one process ends all
+        raise
+
+
+def _poll() -> None:
+    """Raise Interrupted in all processes where one was sent a signal."""
+    if signum := largest(signals.asked() or 0):
+        raise signals.Interrupted(Signals(signum))
 
 
 def _write_down(record: EpochRecord, work: Work, board: "SummaryWriter", *, description: str) -> None:

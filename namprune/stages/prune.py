@@ -39,6 +39,7 @@ from namprune.stages.network import (
     timings,
     utc_now,
 )
+from namprune.stages.speed import forward_for, say_price
 from namprune.stages.work import Work, at_work, begun
 from namprune.training import build_training
 
@@ -92,6 +93,8 @@ def go_on(run: RunFolder, recipe: Recipe, data: Data, parent: RunFolder) -> RunR
         needed = recipe.prune.steps > 1 or recipe.finetune.distill  # as the measure of all cuts, or as the teacher
         dense = placed(copy.deepcopy(uncut), recipe, device) if needed else None
         model = placed(work.network(recipe, data) or uncut, recipe, device)
+        if recipe.finetune.epochs:
+            say_price(model, data, recipe, phase="finetune")
         _cut_and_repair(model, data, recipe, parent, work, dense=dense)
         return run.finish(_result(model, data, recipe, work, origin=origin, parent=parent))
 
@@ -146,8 +149,9 @@ def _cut_and_repair(
         if step > work.progress.cuts:
             _cut(model, data, recipe, parent, work, dense=dense, step=step)
         if epochs := _epochs_of(recipe, step):
+            forward = forward_for(model, data, recipe, work, phase="finetune")
             follow(
-                build_training(model, data, recipe, phase="finetune", teacher=dense, course=epochs),
+                build_training(model, data, recipe, phase="finetune", teacher=dense, course=epochs, forward=forward),
                 work,
                 description="finetune",
                 steps=len(data.train) // recipe.finetune.batch_size * len(epochs),

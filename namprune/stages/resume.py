@@ -5,6 +5,7 @@ import hashlib
 from namprune import console
 from namprune.data import build_data
 from namprune.device import describe_environment, pick_device
+from namprune.distributed import first_alone
 from namprune.errors import DataError, RunError, UserError
 from namprune.recipe import Recipe, load_recipe
 from namprune.result import Environment, RunResult, Start
@@ -33,7 +34,8 @@ def resume(run: RunFolder, recipe: Recipe | None = None) -> RunResult:
     device = pick_device(recipe.runtime.device)
     _check_environment(run, start.environment, describe_environment(device))
     parent = _parent_of(run, start)
-    data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
+    with first_alone():
+        data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     if data.digest != start.data_digest:
         raise DataError(
             f"run {run.name!r} was begun with other pictures, or another split of them",
@@ -62,7 +64,7 @@ def _check_environment(run: RunFolder, was: Environment, now: Environment) -> No
                 f"run {run.name!r} was begun with {package} {before}, here is {version}: it would end as another run",
                 hint=f"install {package} {before}, or begin a new run",
             )
-    for name in ("device", "threads"):
+    for name in ("device", "threads", "devices"):
         if (before := getattr(was, name)) != (here := getattr(now, name)):
             console.warn(f"{name}: begun with {before}, here {here}: the end will not have the same bits")
 

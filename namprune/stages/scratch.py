@@ -9,15 +9,16 @@ from namprune import console
 from namprune.checkpoint import fresh_network
 from namprune.data import Data, build_data
 from namprune.device import pick_device
+from namprune.distributed import first_alone
 from namprune.errors import RunError
-from namprune.recipe import dump_recipe, load_recipe, recipe_digest
+from namprune.recipe import load_recipe, recipe_digest
 from namprune.recipe.schema import Recipe
 from namprune.recipe.variant import from_scratch
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
 from namprune.stages.network import check_batch, check_fits, check_same, open_dense
 from namprune.stages.train import trained
-from namprune.stages.work import at_work, begun
+from namprune.stages.work import at_work, begun, created
 
 
 def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunResult:
@@ -41,11 +42,12 @@ def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | N
     check_same(pruned, own, recipe, free=("train", "finetune", "runtime"))
     name = store.unused(name) if name else store.free_name(f"{pruned.name}-scratch")
     device = pick_device(recipe.runtime.device)
-    data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
+    with first_alone():
+        data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     check_fits(data, shape)
     check_batch(data, batch_size=recipe.train.batch_size, section="train")
     start = begun(recipe, data, device, kind="scratch", parent=pruned)
-    run = store.create(name, recipe=dump_recipe(recipe), start=start)
+    run = created(name, recipe, start, store=store)
     console.message(f"training the shape of {pruned.name} from fresh weights in {run.path}")
     return go_on(run, recipe, data, pruned)
 

@@ -11,6 +11,7 @@ from namprune.pruning import ChannelGraph, dead_plan
 from namprune.recipe.schema import Recipe
 from namprune.stages.cutting import Planned, joined, make_cut
 from namprune.stages.network import placed
+from namprune.stages.speed import forward_for
 from namprune.stages.work import Work
 from namprune.training import Event, Training, build_training
 
@@ -62,7 +63,8 @@ class Thinning:
 
     def _training(self, first: int) -> Training:
         span = range(first, self.recipe.train.epochs)
-        return build_training(self.model, self.data, self.recipe, phase="train", span=span)
+        forward = forward_for(self.model, self.data, self.recipe, self.work, phase="train")
+        return build_training(self.model, self.data, self.recipe, phase="train", span=span, forward=forward)
 
     def _remove_dead(self) -> None:
         shape, section, before = self.data.input_shape, self.recipe.prune, self.work.progress

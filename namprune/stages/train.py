@@ -6,17 +6,19 @@ from namprune import console
 from namprune.checkpoint import to_bytes
 from namprune.data import Data, build_data
 from namprune.device import describe_environment, pick_device
+from namprune.distributed import dismiss, first_alone
 from namprune.models import build_model
 from namprune.pruning import ChannelGraph, dead_plan
-from namprune.recipe import dump_recipe, recipe_digest
+from namprune.recipe import recipe_digest
 from namprune.recipe.schema import Recipe
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
 from namprune.stages.cutting import cut_record
 from namprune.stages.logbook import follow
 from namprune.stages.network import check_batch, describe_attention, mean_speed, measured, placed, timings, utc_now
+from namprune.stages.speed import say_price
 from namprune.stages.thinning import Thinning
-from namprune.stages.work import Work, at_work, begun
+from namprune.stages.work import Work, at_work, begun, created
 from namprune.training import penalty_travel
 
 
@@ -32,12 +34,13 @@ def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunRes
     stem = recipe.model.name if attention == "none" else f"{recipe.model.name}-{attention}"
     name = store.unused(name) if name else store.free_name(f"{stem}-s{recipe.seed}")
     device = pick_device(recipe.runtime.device)
-    data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
+    with first_alone():
+        data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     check_batch(data, batch_size=recipe.train.batch_size, section="train")
     model = build_model(recipe, classes=len(data.classes), input_shape=data.input_shape)
     if recipe.sparsity.remove_every:  # looks for what is to stay before the time is spent
         dead_plan(ChannelGraph(model, data.input_shape), data.input_shape, floor=1.0, keep=recipe.prune.keep)
-    run = store.create(name, recipe=dump_recipe(recipe), start=begun(recipe, data, device, kind="train"))
+    run = created(name, recipe, begun(recipe, data, device, kind="train"), store=store)
     console.message(f"training {stem} on {data.label} ({len(data.train):,} pictures) in {run.path}")
     _say_penalty(recipe, images=len(data.train))
     return go_on(run, recipe, data)
@@ -52,11 +55,17 @@ def go_on(run: RunFolder, recipe: Recipe, data: Data) -> RunResult:
 
 
 def trained(model: nn.Module, data: Data, recipe: Recipe, work: Work, *, dense: nn.Module | None = None) -> RunResult:
-    """Train a network, put its weights and metrics into the run, and measure it, its latency beside `dense`."""
+    """Train a network, put its weights and metrics into the run, and measure it, its latency beside `dense`.
+
+    Of a group only the first process comes back.
+    """
     run, device = work.run, pick_device(recipe.runtime.device)
+    environment = describe_environment(device)
     model = placed(model, recipe, device)
+    say_price(model, data, recipe, phase="train")
     steps = len(data.train) // recipe.train.batch_size * recipe.train.epochs
     follow(Thinning(model, data, recipe, work), work, description="train", steps=steps)
+    dismiss()
     run.write(run.weights, to_bytes(model))
     progress = work.progress
     if progress.plan is not None:
@@ -81,7 +90,7 @@ def trained(model: nn.Module, data: Data, recipe: Recipe, work: Work, *, dense: 
         recipe_digest=recipe_digest(recipe, kind="train"),
         data_digest=data.digest,
         files={},
-        environment=describe_environment(device),
+        environment=environment,
         stages=stages,
         cut=cut_record(progress.plan, progress.proof, every=every) if progress.plan else None,
         latency=latency,

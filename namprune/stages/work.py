@@ -6,7 +6,7 @@ import json
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from namprune import console
 from namprune.checkpoint import load_network, tensors_from_bytes, tensors_to_bytes, to_bytes
 from namprune.data import Data
-from namprune.device import describe_environment
+from namprune.device import describe_environment, deterministic
+from namprune.distributed import rank, share, size
 from namprune.errors import NampruneError
 from namprune.pruning import PruningPlan
 from namprune.recipe import Recipe, dump_recipe
 from namprune.result import EpochRecord, Kind, Measurement, Start, record_from_json, to_json
-from namprune.runs import RunFolder
-from namprune.training import Event, NonFiniteError
+from namprune.runs import RunFolder, RunStore
+from namprune.training import Event, NonFiniteError, Way
 
 NETWORK, TRAINING, PROGRESS = "model.safetensors", "training.safetensors", "progress.json"
 """The files of a checkpoint."""
@@ -43,6 +44,8 @@ class Progress:
     """All cuts so far as one."""
     proof: float = 0.0
     """The largest of theirs."""
+    way: Way | None = None
+    """In which the network is computed while it trains, where a trial decided it."""
     stages: tuple[Measurement, ...] = ()
     records: tuple[EpochRecord, ...] = ()
 
@@ -76,7 +79,10 @@ class Source(Protocol):
 
 
 class Work:
-    """A run folder that one process works on, and the newest checkpoint in it, which the work goes on from."""
+    """A run folder that one process works on, and the newest checkpoint in it, which the work goes on from.
+
+    Of a group the first process writes; the others read the same checkpoint.
+    """
 
     def __init__(self, run: RunFolder, *, save_every: float) -> None:
         self.run = run
@@ -89,7 +95,7 @@ class Work:
         self.started = time.perf_counter() - self.progress.seconds
         self.last_save = -float("inf")
         lines = [json.dumps(dataclasses.asdict(record)) + "\n" for record in self.progress.records]
-        if lines or run.metrics.exists():  # what came after the checkpoint comes again
+        if rank() == 0 and (lines or run.metrics.exists()):  # what came after the checkpoint comes again
             run.write(run.metrics, "".join(lines))
 
     @property
@@ -148,14 +154,14 @@ def at_work(run: RunFolder, recipe: Recipe, *, kind: Kind) -> Iterator[Work]:
     """
     nothing = False
     try:
-        with run.claimed():
+        with run.claimed() if rank() == 0 else nullcontext(), deterministic(recipe.runtime.deterministic):
             try:
                 yield Work(run, save_every=recipe.runtime.save_every)
             except KeyboardInterrupt:
                 console.warn(f"interrupted; to go on: {resume_command(run, kind=kind)}")
                 raise
             except NampruneError:
-                nothing = run.checkpoints.newest() == (None, ())
+                nothing = rank() == 0 and run.checkpoints.newest() == (None, ())
                 raise
     finally:
         if nothing:
@@ -166,7 +172,13 @@ def resume_command(run: RunFolder, *, kind: Kind) -> str:
     """What to type to go on with an unfinished run."""
     command = "prune" if kind == "prune" else "train"
     where = "" if str(run.path.parent) == "runs" else f" --runs {shlex.quote(str(run.path.parent))}"
-    return f"namprune {command} --resume {run.name}{where}"
+    here = size() > 1 and share(size()) == 1  # all of them on this machine
+    return f"namprune {command} --resume {run.name}{where}" + f" --devices {size()}" * here
+
+
+def created(name: str, recipe: Recipe, start: Start, *, store: RunStore) -> RunFolder:
+    """A new run folder, which the first process of a group makes."""
+    return store.create(name, recipe=dump_recipe(recipe), start=start) if rank() == 0 else RunFolder(store.root / name)
 
 
 def begun(recipe: Recipe, data: Data, device: torch.device, *, kind: Kind, parent: RunFolder | None = None) -> Start:

@@ -1,13 +1,15 @@
 """Training and fine-tuning, which are the same loop with another section of the recipe."""
 
 from functools import partial
+from itertools import islice
 from typing import Literal, TypeAlias
 
 import torch
 from torch import nn
 
 from namprune import distributed
-from namprune.data.images import Data
+from namprune.data.images import Batch, Data
+from namprune.distributed import Forward
 from namprune.errors import UserError
 from namprune.optim import build_optimizer, lr_factor
 from namprune.recipe.fit import DistillSection, FitSection
@@ -17,20 +19,32 @@ from namprune.sparsity import Penalty, build_penalty, travel
 from namprune.training.distill import Distillation
 from namprune.training.guard import NonFiniteError
 from namprune.training.loop import Event, Setback, StepRecord, Training
+from namprune.training.trial import Trial, Way, fastest_forward, forward_of, price_of_determinism
 
 __all__ = [
     "Event",
+    "Forward",
     "NonFiniteError",
+    "Phase",
     "Setback",
     "StepRecord",
     "Training",
+    "Trial",
+    "Way",
     "build_training",
     "fit",
+    "forward_of",
     "optimizer_of",
     "penalty_travel",
+    "price_of_determinism",
+    "trial_batches",
+    "trial_of",
 ]
 
 Phase: TypeAlias = Literal["train", "finetune"]
+
+TRIAL_BATCHES = 4
+"""That the steps of a trial take in turns."""
 
 
 def build_training(
@@ -43,13 +57,15 @@ def build_training(
     span: range | None = None,
     course: range | None = None,
     optimizer: torch.optim.Optimizer | None = None,
+    forward: Forward | None = None,
 ) -> Training:
     """A recipe's training of `model`, or its fine-tuning, which has no penalty; it begins as it is iterated.
 
     `teacher` is what `finetune.distill` needs: the network before the cut, put into eval mode and else left alone.
     `course` are the epochs over which the learning rate takes its whole course, all of them where it is not given,
     and `span` those that are run, the whole course where it is not given. To go on as if nothing had been between, a
-    later span needs the `optimizer` of the earlier (`optimizer_of`).
+    later span needs the `optimizer` of the earlier (`optimizer_of`). `forward` computes the network, which is else done
+    in the way that the recipe says.
 
     Raises:
         UserError: a batch is not the same for all devices.
@@ -74,13 +90,33 @@ def build_training(
         # Fine-tuning goes on with another order than the one that training began with.
         seed=recipe.seed if phase == "train" else recipe.seed + 1_000_003,
         precision=recipe.runtime.precision,
-        forward=torch.compile(model) if recipe.runtime.compile else None,
+        forward=_forward(model, data, recipe, phase) if forward is None else forward,
         accumulate=section.accumulate,
         sync_bn=recipe.train.sync_bn,
         nonfinite=section.nonfinite,
         phase=phase,
         span=course if span is None else span,
     )
+
+
+def trial_of(model: nn.Module, data: Data, recipe: Recipe, *, phase: Phase) -> Trial:
+    """Which way of computing the network trains fastest in this recipe."""
+    section: FitSection = recipe.train if phase == "train" else recipe.finetune
+    return fastest_forward(
+        model,
+        trial_batches(data, section),
+        precision=recipe.runtime.precision,
+        device=next(model.parameters()).device,
+        graphs=section.accumulate == 1 and distributed.size() == 1,
+    )
+
+
+def trial_batches(data: Data, section: FitSection) -> list[Batch]:
+    """A few batches as a training gives them to the network."""
+    part = distributed.rank(), distributed.size()
+    batches = islice(data.train.shuffled(batch_size=section.batch_size, seed=0, epoch=0, part=part), TRIAL_BATCHES)
+    size = section.batch_size // part[1] // section.accumulate
+    return [(x[:size], y[:size]) for x, y in batches]
 
 
 def optimizer_of(model: nn.Module, recipe: Recipe, *, phase: Phase) -> torch.optim.Optimizer:
@@ -132,6 +168,12 @@ def _check_parts(section: FitSection, phase: Phase) -> None:
             + f" in {parts} parts each ({phase}.accumulate)" * (parts > 1),
             hint=f"take a multiple of {devices * parts}, or another number of devices",
         )
+
+
+def _forward(model: nn.Module, data: Data, recipe: Recipe, phase: Phase) -> Forward | None:
+    if recipe.runtime.compile == "auto":
+        return trial_of(model, data, recipe, phase=phase).forward
+    return forward_of(model, "compile") if recipe.runtime.compile else None
 
 
 def _penalty_of(model: nn.Module, recipe: Recipe, phase: Phase) -> Penalty:

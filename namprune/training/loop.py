@@ -117,7 +117,7 @@ class Training:
         self.sums = torch.zeros(3, device=self.device)  # loss, hits, steps that were none; over the epoch so far
         self.start: dict[str, Tensor] = {}  # of the epoch: network and state, where the policy goes back to it
         self.guard = FiniteGuard(self.model, self.optimizer)
-        self.network = distributed.replicated(self.forward or self.model)
+        self.network = distributed.replicated(self.model if self.forward is None else self.forward)
 
     def __iter__(self) -> Iterator[Event]:
         """Go on from where it stands."""

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from namprune import signals
+from namprune import distributed, signals
 from namprune.choices import Precision
 from namprune.data.images import Batch
 from namprune.device import autocast, deterministic
 from namprune.distributed import Forward
+from namprune.errors import UserError
 from namprune.table import quantity
 from namprune.training.state import generator_tensors, load_generators
 
@@ -58,9 +59,13 @@ class Trial:
 
 
 def forward_of(model: nn.Module, way: Way) -> Forward:
-    """What computes `model` in that way, with its own parameters; compiled as it is first called."""
-    # One size for all steps: kernels for any size are slower.
-    return model if way == "eager" else torch.compile(model, dynamic=False, **_OPTIONS[way])
+    """What computes `model` in that way, with its own parameters; compiled as it is first called.
+
+    What earlier networks compiled is dropped: it would count against the number of variants that are compiled at all.
+    """
+    if way != "eager":
+        torch.compiler.reset()
+    return _computing(model, way)
 
 
 def fastest_forward(
@@ -69,20 +74,22 @@ def fastest_forward(
     """Try training steps of copies of `model`, which stays as it is, eager and compiled, and take what is fastest.
 
     `batches` are as the training gives them to the network. On CUDA the compiled steps are also tried as CUDA graphs,
-    unless `graphs` says that gradients must outlive the next pass. What earlier networks compiled is dropped: it would
-    count against the number of variants that are compiled at all. The winner's code serves `model`, too.
+    unless `graphs` says that gradients must outlive the next pass. The winner's code serves `model`, too. Of a group
+    the first process's trial counts.
     """
     torch.compiler.reset()
     ways: list[Way] = ["eager", "compile", *(("graphs",) if graphs and device.type == "cuda" else ())]
     with _generators_kept(device):
         steps = {way: _Steps(model, batches, way=way, precision=precision, device=device) for way in ways}
         begun = {way: _begin(one) for way, one in steps.items()}
-        times = _interleaved({way: one for way, one in steps.items() if begun[way].fault is None})
+        taken = _interleaved({way: one for way, one in steps.items() if begun[way].fault is None})
+    times = {way: statistics.median(seconds) for way, seconds in taken.items()}
     tried = tuple(
         Tried(way=way, seconds=times.get(way), build_seconds=one.seconds, fault=one.fault) for way, one in begun.items()
     )
     fastest = min(times, key=lambda way: times[way])
-    return Trial(tried=tried, fastest=fastest, forward=forward_of(model, fastest))
+    fastest = ways[distributed.largest(ways.index(fastest) if distributed.rank() == 0 else 0)]
+    return Trial(tried=tried, fastest=fastest, forward=_computing(model, fastest))
 
 
 def price_of_determinism(
@@ -91,17 +98,26 @@ def price_of_determinism(
     """Time of a training step with `deterministic(True)` over that without; `model` stays as it is.
 
     Raises:
-        RuntimeError: an operation has no deterministic algorithm on the device.
+        UserError: an operation of the network has no deterministic algorithm on the device.
     """
     with _generators_kept(device):
         steps = {
             on: _Steps(model, batches, precision=precision, device=device, context=partial(deterministic, on))
             for on in (True, False)
         }
-        for one in steps.values():
-            one.take(WARM_UP)
-        times = _interleaved(steps)
-    return times[True] / times[False]
+        try:
+            for one in steps.values():
+                one.take(WARM_UP)
+        except RuntimeError as error:
+            if "deterministic" not in str(error):
+                raise
+            operation = str(error).partition(" does not have")[0]
+            raise UserError(
+                f"runtime.deterministic: {operation} of this network has no deterministic algorithm on {device}",
+                hint="leave it out, or take another attention",
+            ) from error
+        taken = _interleaved(steps)
+    return statistics.median(on / off for on, off in zip(taken[True], taken[False], strict=True))
 
 
 class _Steps:
@@ -121,7 +137,7 @@ class _Steps:
         self.context, self.precision, self.device = context, precision, device
         self.batches = itertools.cycle(batches)
         network = copy.deepcopy(model).train()
-        self.forward = forward_of(network, way)
+        self.forward = _computing(network, way)
         self.optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, fused=True)
 
     def take(self, count: int) -> float:
@@ -144,6 +160,11 @@ class _Steps:
             torch.accelerator.synchronize(self.device)
 
 
+def _computing(model: nn.Module, way: Way) -> Forward:
+    # One size for all steps: kernels for any size are slower.
+    return model if way == "eager" else torch.compile(model, dynamic=False, **_OPTIONS[way])
+
+
 @dataclass(frozen=True)
 class _Begun:
     seconds: float
@@ -162,13 +183,13 @@ def _begin(steps: _Steps) -> _Begun:
     return _Begun(seconds, None)
 
 
-def _interleaved(steps: Mapping[Key, _Steps]) -> dict[Key, float]:
-    """Median seconds of a step, all in turns, so that a busy machine hits all alike."""
+def _interleaved(steps: Mapping[Key, _Steps]) -> dict[Key, list[float]]:
+    """Seconds of a step in each block, all in turns, so that a busy machine hits all alike."""
     taken: dict[Key, list[float]] = {key: [] for key in steps}
     for _ in range(BLOCKS):
         for key, one in steps.items():
             taken[key].append(one.take(BLOCK_STEPS) / BLOCK_STEPS)
-    return {key: statistics.median(seconds) for key, seconds in taken.items()}
+    return taken
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from namprune.data.images import Batch
+from namprune.errors import UserError
 from namprune.training.trial import fastest_forward, forward_of, price_of_determinism
 
 CPU = torch.device("cpu")
@@ -104,6 +105,19 @@ def test_the_price_of_determinism_is_a_ratio_and_changes_nothing() -> None:
     before = _all_bits(model, optimizer)
     assert 0.1 < price_of_determinism(model, _batches(), precision="fp32", device=CPU) < 10
     assert _same(_all_bits(model, optimizer), before)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+class _Put(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        x.put_(torch.zeros(2, dtype=torch.int64), torch.ones(2))  # whichever comes last: not determined
+        return super().forward(x)
+
+
+def test_what_cannot_be_deterministic_is_the_user_s_fault() -> None:
+    batches = [(torch.zeros(4, 3), torch.arange(4) % 2)]
+    with pytest.raises(UserError, match=r"runtime.deterministic: put_ of this network .* on cpu"):
+        price_of_determinism(_Put(3, 2), batches, precision="fp32", device=CPU)
     assert not torch.are_deterministic_algorithms_enabled()
 
 
