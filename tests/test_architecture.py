@@ -42,6 +42,7 @@ DOORS = {
     "thop": "namprune.measure.complexity",
     "captum": "namprune.cam.gradcam",
     "matplotlib": "namprune.figure",
+    "ray": "namprune.stages.cluster",
     "yaml": "namprune.recipe",
     "rich": "namprune.console",
     "typer": "namprune.cli",

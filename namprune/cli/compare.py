@@ -1,14 +1,15 @@
 """namprune compare: a recipe becomes a grid of runs and the table that compares them."""
 
 import json
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, TypeVar, get_args
 
 import typer
 
 from namprune import console
-from namprune.choices import AttentionName, CriterionName
-from namprune.cli.options import RUNS, AsJson, DataRoot, Device, Runs, Sets
+from namprune.choices import AttentionName, BackendName, CriterionName
+from namprune.cli.options import RUNS, AsJson, DataRoot, Deterministic, Device, PrecisionName, Runs, Sets
 from namprune.cli.overrides import resolve
 from namprune.errors import UserError
 from namprune.report import collect, summarise, to_json, to_table
@@ -17,56 +18,93 @@ from namprune.runs import RunStore
 Item = TypeVar("Item")
 Name = TypeVar("Name", bound=str)
 
+RecipeName = Annotated[str | None, typer.Option(help="A recipe file, or the name of a shipped recipe.")]
+Attentions = Annotated[
+    str | None, typer.Option(metavar="NAME,...", help="Attentions; default: nam,se,cbam,sa,none.", show_default=False)
+]
+Ratios = Annotated[
+    str | None, typer.Option(metavar="RATIO,...", help="Shares of the channels to remove; default: the recipe's.")
+]
+Shares = Annotated[
+    str | None,
+    typer.Option(metavar="SHARE,...", help="Shares of the MACs to keep, beside or in the place of ratios."),
+]
+Criteria = Annotated[
+    str | None, typer.Option(metavar="NAME,...", help="What ranks the channels; default: the recipe's.")
+]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Repetitions, from the recipe's seed on; default: 1.")]
+Controls = Annotated[
+    bool,
+    typer.Option(
+        "--controls",
+        help="Beside NAM at equal MACs: no attention, a constant gate, random channels, L1 norm, uniform width, "
+        "and the pruned shape from scratch. A ratio then means the MACs that it leaves when every layer loses it.",
+    ),
+]
+GoOn = Annotated[
+    bool, typer.Option("--resume", help="Go on with the comparison that was begun last in the folder of runs.")
+]
+Backend = Annotated[
+    BackendName,
+    typer.Option(
+        help="local: one run after the other. ray: as tasks, each with one GPU or with OMP_NUM_THREADS CPUs; the "
+        "working folder, the pictures and --runs must be at the same place on all machines."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Head of the Ray cluster, or auto; default: one of this machine alone."),
+]
+
 
 def compare_command(
     *,
-    recipe: Annotated[str | None, typer.Option(help="A recipe file, or the name of a shipped recipe.")] = None,
-    attention: Annotated[str, typer.Option(metavar="NAME,...", help="Attentions.")] = "nam,se,cbam,sa,none",
-    ratio: Annotated[
-        str | None, typer.Option(metavar="RATIO,...", help="Shares of the channels to remove; default: the recipe's.")
-    ] = None,
-    target_macs: Annotated[
-        str | None,
-        typer.Option(metavar="SHARE,...", help="Shares of the MACs to keep, beside or in the place of ratios."),
-    ] = None,
-    criterion: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="What ranks the channels; default: the recipe's.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Repetitions, from the recipe's seed on.")] = 1,
-    controls: Annotated[
-        bool,
-        typer.Option(
-            "--controls",
-            help="Beside NAM at equal MACs: no attention, a constant gate, random channels, L1 norm, uniform width, "
-            "and the pruned shape from scratch. A ratio then means the MACs that it leaves when every layer loses it.",
-        ),
-    ] = False,
+    recipe: RecipeName = None,
+    attention: Attentions = None,
+    ratio: Ratios = None,
+    target_macs: Shares = None,
+    criterion: Criteria = None,
+    seeds: Seeds = None,
+    controls: Controls = False,
+    resume: GoOn = False,
+    backend: Backend = "local",
+    address: Address = None,
     sets: Sets = None,
     data: DataRoot = None,
     device: Device = None,
+    precision: PrecisionName = None,
+    deterministic: Deterministic = None,
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
     """Train and prune a grid attention x cut x criterion x seed; runs that are there already are not made again."""
-    if recipe is None:
-        raise UserError("compare: --recipe is missing", hint="`namprune recipes` lists those that are shipped")
     attentions = _listed("--attention", attention, _one_of(get_args(AttentionName)))
-    ratios = _listed("--ratio", ratio, _share) if ratio is not None else ()
-    shares = _listed("--target-macs", target_macs, _share) if target_macs is not None else ()
-    criteria = _listed("--criterion", criterion, _one_of(get_args(CriterionName))) if criterion is not None else ()
-    checked = resolve(recipe, sets=sets, options={"--data": data, "--device": device})
+    ratios = _listed("--ratio", ratio, _share)
+    shares = _listed("--target-macs", target_macs, _share)
+    criteria = _listed("--criterion", criterion, _one_of(get_args(CriterionName)))
+    options = {"--data": data, "--device": device, "--precision": precision, "--deterministic": deterministic}
+    if recipe is None:
+        _check_needs_no_recipe({"--set": sets, **options}, resume=resume)
+    checked = resolve(recipe, sets=sets, options=options) if recipe is not None else None
     from namprune.stages.compare import compare
+    from namprune.stages.comparison import Comparison, begun_in, check_equal, has_begun
     from namprune.stages.grid import cuts
 
     store = RunStore(runs)
-    results = compare(
-        checked,
-        store=store,
-        attentions=attentions,
-        cuts=cuts(checked.prune, ratios=ratios, target_macs=shares, criteria=criteria),
-        seeds=seeds,
-        controls=controls,
-    )
+    begun = begun_in(store) if checked is None or resume else Comparison(recipe=checked)
+    own = checked or begun.recipe
+    sizes = cuts(own.prune, ratios=ratios, target_macs=shares, criteria=criteria)
+    given = {"recipe": own, "attentions": attentions, "seeds": seeds, "controls": controls}
+    given["cuts"] = sizes if ratios or shares or criteria else ()
+    asked = begun.model_copy(update={key: value for key, value in given.items() if value})
+    if resume:
+        check_equal(begun, asked, store)
+    try:
+        results = compare(asked, store=store, backend=backend, address=address)
+    except KeyboardInterrupt:
+        if has_begun(asked, store):
+            console.warn(_how_to_go_on(store, backend, address))
+        raise
     collection = collect(store, names=[result.name for result in results])
     rows, flawed = summarise(collection), collection.flawed
     if as_json:
@@ -75,12 +113,33 @@ def compare_command(
         console.show(to_table(rows, flawed=flawed))
 
 
-def _listed(option: str, text: str, read: Callable[[str], Item]) -> tuple[Item, ...]:
-    """The members of a list with commas, each once.
+def _check_needs_no_recipe(options: Mapping[str, object], *, resume: bool) -> None:
+    """Raise UserError unless this goes on with a comparison, whose recipe is as it was."""
+    if not resume:
+        raise UserError("compare: --recipe is missing", hint="`namprune recipes` lists those that are shipped")
+    if given := [option for option, value in options.items() if value is not None and value != []]:
+        raise UserError(
+            f"compare: {given[0]} is said beside --resume, which takes the recipe as it was",
+            hint="leave it out, or say --recipe, too",
+        )
+
+
+def _how_to_go_on(store: RunStore, backend: str, address: str | None) -> str:
+    words = ["namprune", "compare", "--resume"]
+    words += ["--runs", str(store.root)] if store.root != RUNS else []
+    words += ["--backend", backend] if backend != "local" else []
+    words += ["--address", address] if address is not None else []
+    return f"interrupted; to go on: {shlex.join(words)}"
+
+
+def _listed(option: str, text: str | None, read: Callable[[str], Item]) -> tuple[Item, ...]:
+    """The members of a list with commas, each once; none where no list is given.
 
     Raises:
-        UserError: there is none, or `read` fails with ValueError on one.
+        UserError: a list without members, or `read` fails with ValueError on one.
     """
+    if text is None:
+        return ()
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
         raise UserError(f"compare: {option} {text!r} names nothing", hint="give one or more, with commas between")

@@ -8,7 +8,7 @@ from namprune.device import describe_environment, pick_device
 from namprune.distributed import first_alone
 from namprune.errors import DataError, RunError, UserError
 from namprune.recipe import Recipe, load_recipe
-from namprune.result import Environment, RunResult, Start
+from namprune.result import Environment, Kind, RunResult, Start
 from namprune.runs import RunFolder, RunStore
 from namprune.stages import prune, scratch, train
 from namprune.stages.network import check_same
@@ -28,12 +28,9 @@ def resume(run: RunFolder, recipe: Recipe | None = None) -> RunResult:
         DataError: the pictures are missing, or not those that it began with.
     """
     start = run.start()
-    own = load_recipe(str(run.recipe))
-    recipe = recipe or own
-    _check_recipe(run, start, own, recipe)
+    recipe = recipe or load_recipe(str(run.recipe))
+    parent = _checked(run, start, recipe)
     device = pick_device(recipe.runtime.device)
-    _check_environment(run, start.environment, describe_environment(device))
-    parent = _parent_of(run, start)
     with first_alone():
         data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     if data.digest != start.data_digest:
@@ -48,13 +45,32 @@ def resume(run: RunFolder, recipe: Recipe | None = None) -> RunResult:
     return go_on(run, recipe, data, parent)
 
 
-def _check_recipe(run: RunFolder, start: Start, own: Recipe, recipe: Recipe) -> None:
-    if hashlib.sha256(run.recipe.read_bytes()).hexdigest() != start.recipe_sha256:
+def can_go_on(run: RunFolder, recipe: Recipe, *, kind: Kind, parent: str | None) -> bool:
+    """Whether what an interruption left is the run that would be begun now, of pictures that are not looked at."""
+    start = run.begun_as()
+    if run.result_file.is_file() or start is None or (start.kind, start.parent) != (kind, parent):
+        return False
+    try:
+        _checked(run, start, recipe)
+    except UserError:
+        return False
+    return True
+
+
+def _checked(run: RunFolder, start: Start, recipe: Recipe) -> RunFolder | None:
+    """The parent of a run, if it has one; UserError where the run cannot be gone on with here and by this recipe."""
+    _check_recipe(run, start, recipe)
+    _check_environment(run, start.environment, describe_environment(pick_device(recipe.runtime.device)))
+    return _parent_of(run, start)
+
+
+def _check_recipe(run: RunFolder, start: Start, recipe: Recipe) -> None:
+    if not run.recipe.is_file() or hashlib.sha256(run.recipe.read_bytes()).hexdigest() != start.recipe_sha256:
         raise RunError(
             f"run {run.name!r}: recipe.yaml is not the one that it was begun with",
             hint="put the old one back, or train anew with the new one under another name",
         )
-    check_same(run, own, recipe, free=FREE)
+    check_same(run, load_recipe(str(run.recipe)), recipe, free=FREE)
 
 
 def _check_environment(run: RunFolder, was: Environment, now: Environment) -> None:
