@@ -91,9 +91,9 @@ def show(table: Table) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet(*, on: bool = True) -> Iterator[None]:
     """Drop the messages, warnings and bars of what runs inside; results and errors are shown."""
-    token = _quiet.set(True)
+    token = _quiet.set(on or _quiet.get())
     try:
         yield
     finally:

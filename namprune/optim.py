@@ -26,13 +26,20 @@ def build_optimizer(
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": weight_decay}]
     if exempt:
         groups.append({"params": [p for p in model.parameters() if id(p) in exempt], "weight_decay": 0.0})
-    if name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=True)
-    optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
-    if momentum:
-        # What the first step would set up; a first step that is none (`found_inf`) would leave it uninitialised.
-        for parameter in model.parameters():
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    adaptive = name == "adamw"
+    optimizer: torch.optim.Optimizer
+    if adaptive:
+        optimizer = torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=True)
+    else:
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
+    # What the first step would set up: a first step that is none (`found_inf`) would leave SGD's uninitialised, and a
+    # checkpoint has its full size from the start.
+    for parameter in model.parameters():
+        if adaptive:
+            moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **moments}
+        elif momentum:
+            optimizer.state[parameter] = {"momentum_buffer": torch.zeros_like(parameter)}
     return optimizer
 
 

@@ -8,7 +8,7 @@ import ctypes
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -39,14 +39,15 @@ class _State:
     graceful = False
     asked: signal.Signals | None = None
     deferred = 0
+    at_once = False
 
 
 _state = _State()
 
 
 @contextmanager
-def graceful(say: Callable[[str], None]) -> Iterator[None]:
-    """Take the first signal as a question that `poll` answers. `say` is given a line for the user when it comes.
+def graceful(*, silent: bool = False) -> Iterator[None]:
+    """Take the first signal as a question that `poll` answers; unless `silent`, a line on stderr says so.
 
     Signals that are ignored (as under nohup) stay so. In other threads than the main one nothing changes.
     """
@@ -60,8 +61,11 @@ def graceful(say: Callable[[str], None]) -> Iterator[None]:
         if _state.asked is not None:  # two of different names, during one long C call
             os.kill(os.getpid(), signum)
         _state.asked = signal.Signals(signum)
-        with suppress(RuntimeError, OSError):  # the signal may have come in the middle of another line
-            say(f"{_state.asked.name}: finishing the step, saving; again to leave at once")
+        if not silent:
+            doing = "leaving off" if _state.at_once else "finishing the step, saving"
+            _say(f"{_state.asked.name}: {doing}; again to leave at once")
+        if _state.at_once:
+            raise Interrupted(_state.asked)
 
     before = {each: signal.getsignal(each) for each in _EXIT_CODES if signal.getsignal(each) != signal.SIG_IGN}
     _state.graceful = True
@@ -99,6 +103,23 @@ def deferred() -> Iterator[None]:
         yield
     finally:
         _state.deferred -= 1
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Let the first signal raise Interrupted wherever it comes: for long calls that cannot poll and save nothing."""
+    _state.at_once = True
+    try:
+        poll()
+        yield
+    finally:
+        _state.at_once = False
+
+
+def _say(line: str) -> None:
+    """By the system's own hand: whatever lock a console has, the signal may have come while it was held."""
+    with suppress(OSError):
+        os.write(2, f"{chr(10) if os.isatty(2) else ''}{line}\n".encode())
 
 
 def _reset_when_it_comes(signum: signal.Signals) -> None:

@@ -52,7 +52,7 @@ class Polls:
         """Do the work, with the signal at the poll of this number; whether it came to its end."""
         self.places, self.stop_at, self.signum = [], stop_at, signum
         try:
-            with console.quiet(), signals.graceful(lambda _: None):
+            with console.quiet(), signals.graceful(silent=True):
                 work()
         except signals.Interrupted:
             return False

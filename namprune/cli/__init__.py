@@ -77,12 +77,9 @@ def main() -> None:
     _prepare_streams()
     try:
         try:
-            if launch.silent():
-                with signals.graceful(lambda _: None), console.quiet():
-                    app()
-            else:
-                with signals.graceful(console.announce):
-                    app()
+            silent = launch.silent()
+            with signals.graceful(silent=silent), console.quiet(on=silent):
+                app()
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:

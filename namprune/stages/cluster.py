@@ -90,7 +90,7 @@ def _work(job: dict[str, Any], *, folder: str, root: str, threads: int) -> Answe
                 hint="give --runs a folder that all machines share, at the same place",
             )
         os.chdir(folder)
-        with signals.graceful(lambda _: None):
+        with signals.graceful(silent=True):
             return None, to_json(make(Job(**job), Path(root))), None
     except signals.Interrupted as stop:
         if stop.signum != signal.SIGINT:  # which is how Ray cancels; by others the machine is taken away

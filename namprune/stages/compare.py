@@ -124,7 +124,7 @@ def _finished(cells: Sequence[Cell], store: RunStore, *, data_digest: str) -> di
         if cell.parent is not None and cell.parent not in found:
             continue
         parent = found[cell.parent] if cell.parent else None
-        runs = [result for result in results if _is_of(cell, result, data_digest) and _hangs_on(result, parent)]
+        runs = [result for result in results if _is_of(cell, result, data_digest) and _hangs_on(result, parent, store)]
         if runs:
             # its own name first, then the eldest: the choice stays the same when more runs are made
             found[cell.name] = min(runs, key=lambda result: (result.name != cell.name, result.created))
@@ -136,9 +136,15 @@ def _is_of(cell: Cell, result: RunResult, data_digest: str) -> bool:
     return made == (cell.kind, cell.digest, cell.recipe.seed, data_digest)
 
 
-def _hangs_on(result: RunResult, parent: RunResult | None) -> bool:
-    """Whether it was made from this very run: one that is older than its parent was made from a predecessor."""
-    return parent is None or (result.parent == parent.name and result.created > parent.created)
+def _hangs_on(result: RunResult, parent: RunResult | None, store: RunStore) -> bool:
+    """Whether it was made from these very weights, not from those of a predecessor of the parent's name."""
+    if parent is None or result.parent != parent.name:
+        return parent is None
+    folder = RunFolder(store.root / result.name)
+    start = folder.begun_as()
+    if start is None:  # of an earlier version
+        return result.created > parent.created
+    return start.parent_weights == parent.files[folder.weights.name]
 
 
 def _check_name(cell: Cell, store: RunStore, *, data_digest: str) -> None:

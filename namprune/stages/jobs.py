@@ -9,7 +9,7 @@ from namprune.recipe import parse_recipe
 from namprune.result import Kind, RunResult
 from namprune.runs import RunFolder, RunStore
 from namprune.stages.prune import prune
-from namprune.stages.resume import can_go_on, resume
+from namprune.stages.resume import begun_alike, resume
 from namprune.stages.scratch import scratch
 from namprune.stages.train import train
 
@@ -39,8 +39,8 @@ def one_by_one(jobs: Sequence[Job], root: Path) -> Generator[RunResult, None, No
 
 
 def make(job: Job, root: Path) -> RunResult:
-    """Make the run of a job without a word. What an interruption left of it is gone on with; anything else that is
-    unfinished under its name is deleted first.
+    """Make the run of a job without a word. One that was begun alike is gone on with, or taken if it is finished by
+    now; what else has its name is deleted first.
 
     Raises:
         RunError: another process is at work on it, or its parent is not there.
@@ -50,8 +50,8 @@ def make(job: Job, root: Path) -> RunResult:
     recipe = parse_recipe(job.recipe, source=f"recipe of {job.name}")
     left = RunFolder(root / job.name)
     with console.quiet():
-        if can_go_on(left, recipe, kind=job.kind, parent=job.parent):
-            return resume(left, recipe)
+        if begun_alike(left, recipe, kind=job.kind, parent=job.parent):
+            return left.result() if left.result_file.is_file() else resume(left, recipe)
         left.discard()
         if job.parent is None:
             return train(recipe, store=store, name=job.name)

@@ -29,8 +29,10 @@ def resume(run: RunFolder, recipe: Recipe | None = None) -> RunResult:
     """
     start = run.start()
     recipe = recipe or load_recipe(str(run.recipe))
-    parent = _checked(run, start, recipe)
+    _check_recipe(run, start, recipe)
     device = pick_device(recipe.runtime.device)
+    _check_environment(run, start.environment, describe_environment(device))
+    parent = _parent_of(run, start)
     with first_alone():
         data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     if data.digest != start.data_digest:
@@ -45,23 +47,17 @@ def resume(run: RunFolder, recipe: Recipe | None = None) -> RunResult:
     return go_on(run, recipe, data, parent)
 
 
-def can_go_on(run: RunFolder, recipe: Recipe, *, kind: Kind, parent: str | None) -> bool:
-    """Whether what an interruption left is the run that would be begun now, of pictures that are not looked at."""
+def begun_alike(run: RunFolder, recipe: Recipe, *, kind: Kind, parent: str | None) -> bool:
+    """Whether a run was begun as one of this recipe, kind and parent would be now, wherever that was."""
     start = run.begun_as()
-    if run.result_file.is_file() or start is None or (start.kind, start.parent) != (kind, parent):
+    if start is None or (start.kind, start.parent) != (kind, parent):
         return False
     try:
-        _checked(run, start, recipe)
+        _check_recipe(run, start, recipe)
+        _parent_of(run, start)
     except UserError:
         return False
     return True
-
-
-def _checked(run: RunFolder, start: Start, recipe: Recipe) -> RunFolder | None:
-    """The parent of a run, if it has one; UserError where the run cannot be gone on with here and by this recipe."""
-    _check_recipe(run, start, recipe)
-    _check_environment(run, start.environment, describe_environment(pick_device(recipe.runtime.device)))
-    return _parent_of(run, start)
 
 
 def _check_recipe(run: RunFolder, start: Start, recipe: Recipe) -> None:

@@ -11,7 +11,7 @@ class NonFiniteError(UserError):
 
 
 class FiniteGuard:
-    """Turns a step whose loss or gradients are not finite into none.
+    """Turns a step whose loss, gradients or running statistics are not finite into none.
 
     The optimizer is told by `found_inf`, as `torch.amp.GradScaler` tells it: its fused kernels then change neither
     parameters nor their own state. Running statistics have moved by then, in the forward pass, and are put back.
@@ -37,6 +37,7 @@ class FiniteGuard:
         bad = ~(loss.isfinite() & size.isfinite())
         if self.before is not None:
             after = torch.cat([buffer.flatten() for buffer in self.statistics])
+            bad |= ~after.isfinite().all()
             sizes = [buffer.numel() for buffer in self.statistics]
             kept = torch.split(torch.where(bad, self.before, after), sizes)
             torch._foreach_copy_(self.statistics, [k.view_as(s) for k, s in zip(kept, self.statistics, strict=True)])

@@ -226,13 +226,15 @@ class Training:
         """Mean loss, mean accuracy and the number of steps that were none so far. Waits for the device."""
         loss, hits, skipped = self.sums.tolist()
         if skipped > (MOST_SKIPPED if self.nonfinite == "skip" else 0):
-            raise NonFiniteError(
-                f"{self.phase}: the loss or a gradient was no finite number in epoch {self.epoch + 1}, "
-                f"by step {self.step} of {self.steps}",
-                hint=f"lower {self.phase}.lr, raise {self.phase}.warmup, or see {self.phase}.nonfinite",
-            )
+            raise self._nonfinite(f"step {self.step} of {self.steps}")
         counted = self.step - int(skipped)
         return (loss / counted, hits / counted, int(skipped)) if counted else (math.nan, math.nan, int(skipped))
+
+    def _nonfinite(self, place: str) -> NonFiniteError:
+        return NonFiniteError(
+            f"{self.phase}: the loss or a gradient was no finite number in epoch {self.epoch + 1}, by {place}",
+            hint=f"lower {self.phase}.lr, raise {self.phase}.warmup, or see {self.phase}.nonfinite",
+        )
 
     def _step_record(self) -> StepRecord:
         """Means so far where the device may be read now, else NaN."""
@@ -245,8 +247,12 @@ class Training:
 
     def _epoch_record(self) -> EpochRecord:
         loss, hits, skipped = self._check()
+        if math.isnan(loss):
+            raise self._nonfinite("every step")
         distributed.take_buffers(self.model)
         val = accuracy(self.model, self.val.ordered(batch_size=EVAL_BATCH), precision=self.precision, shared=True)
+        if not math.isfinite(val.loss):
+            raise self._nonfinite("the validation")
         return EpochRecord(
             phase=self.phase,
             epoch=self.epoch + 1,

@@ -90,14 +90,14 @@ def test_a_second_time_nothing_is_made(full, asked) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_cut_short_is_made_again_and_what_hangs_on_it(full, asked, capfd) -> None:
+def test_what_was_cut_short_is_made_again_and_what_hangs_on_the_same_weights_is_taken(full, asked, capfd) -> None:
     store, results = full
     before, report = made(store), table(results, store)
-    dense, pruned = results[2], results[3]
+    dense = results[2]
     store.open(dense.name).result_file.unlink()
     again = compare(asked, store=store)
     after = made(store)
-    assert {name for name in before if after[name] != before[name]} == {dense.name, pruned.name}
+    assert {name for name in before if after[name] != before[name]} == {dense.name}
     assert table(again, store) == report
     said = capfd.readouterr().err.splitlines()
     assert [line.partition(": ")[0] for line in said if line.startswith("[")] == [
@@ -111,14 +111,13 @@ def test_what_was_cut_short_is_made_again_and_what_hangs_on_it(full, asked, capf
 
 @pytest.mark.slow
 def test_a_cut_from_a_predecessor_of_its_parent_is_made_again(full, asked) -> None:
-    # killed after a dense network was made again, before its cut was
+    # killed after a dense network was made again, otherwise, before its cut was
     store, _ = full
     results = compare(asked, store=store)
     folder = store.open(results[1].name)
-    older = dataclasses.replace(folder.result(), created="2020-01-01T00:00:00.000000+00:00")
-    folder.write(folder.result_file, to_json(older))
+    folder.write(folder.start_file, to_json(dataclasses.replace(folder.start(), parent_weights="0" * 64)))
     again = compare(asked, store=store)
-    assert again[1].created > again[0].created
+    assert again[1].created > results[1].created
     assert [result.name for result, old in zip(again, results, strict=True) if result != old] == [results[1].name]
 
 

@@ -233,3 +233,19 @@ def test_how_often_it_was_rolled_back_is_part_of_the_state(change: dict[str, int
     else:
         with pytest.raises(NonFiniteError):
             run()
+
+
+def test_statistics_beside_a_finite_loss_stay_finite() -> None:
+    model = _Network()
+    with torch.no_grad():
+        model.first.weight.fill_(1e25)  # its variance overflows, the normalized values do not
+    with pytest.raises(NonFiniteError):
+        list(_training(model))
+    assert torch.equal(model.norm.running_var, torch.ones(4))
+
+
+def test_an_epoch_without_a_step_is_the_end() -> None:
+    model = _Network()
+    model.at, model.place = {*range(STEPS)}, "logits"
+    with pytest.raises(NonFiniteError, match="epoch 1, by every step"):
+        list(_training(model, nonfinite="skip"))
