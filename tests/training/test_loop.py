@@ -65,7 +65,8 @@ def _training(model: nn.Module, **options: object) -> Training:
     optimizer = build_optimizer(model, name="sgd", lr=1.0, momentum=0.9, nesterov=False, weight_decay=0.0)
     penalty = build_penalty(model, l1_gamma=0.0, l1_lambda=0.0)
     settings: dict[str, object] = {"epochs": 3, "batch_size": 16, "lr_at": lambda _: 0.05}
-    return Training(model=model, train=TRAIN, val=VAL, optimizer=optimizer, penalty=penalty, **(settings | options))
+    settings |= {"train": TRAIN, "val": VAL, "optimizer": optimizer, "penalty": penalty}
+    return Training(model=model, **(settings | options))
 
 
 def _events(model: nn.Module, **options: object) -> list[Event]:
@@ -264,3 +265,24 @@ def test_the_teacher_is_asked_only_when_fine_tuning() -> None:
     assert torch.equal(_weights(trained), _weights(untaught))
     with pytest.raises(ValueError, match="needs a teacher"):
         fit(plain, _data(), _recipe(distill={}), phase="finetune")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_no_step_waits_for_the_device() -> None:
+    class There(_Stripes):
+        def shuffled(self, *, batch_size: int, **_: object) -> Iterator[tuple[Tensor, Tensor]]:
+            yield from zip(self.pictures.split(batch_size), self.labels.split(batch_size), strict=True)
+
+    made = _Stripes.make(16 * 40)
+    model = _network().cuda()
+    train = There(made.pictures.cuda(), made.labels.cuda())
+    penalty = build_penalty(model, l1_gamma=0.1, l1_lambda=0.0, form="polarized", share=0.5)
+    events = iter(_training(model, train=train, penalty=penalty, precision="bf16"))
+    next(events)  # what is set up once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(38):  # the last step of an epoch is read
+            next(events)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
