@@ -59,21 +59,32 @@ class _Gate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x * sigmoid(w * BN(x)) for x normalized along dimension 1; the gate in at least float32."""
         bn, w = self.bn, self.importance()
-        weight, bias = w * bn.weight, w * bn.bias  # w is folded into the affine part: one pass over x instead of two
-        if torch.compiler.is_compiling() or x.device.type not in ("cpu", "cuda"):
+        # w is folded into the affine part: one pass over x instead of two
+        weight, bias = widened(w * bn.weight), widened(w * bn.bias)
+        if self._is_composed(x):
             return self._composed(x, weight, bias)
         if bn.training:
             return self._by_batch(x, weight, bias)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, weight, bias)):
             return self._composed(x, weight, bias)
         mean, var = self._running
-        return gated(x, folded(weight, bias, mean=mean, var=var, eps=bn.eps))
+        return gated(x, folded(weight, bias, mean=widened(mean), var=widened(var), eps=bn.eps))
+
+    def _is_composed(self, x: Tensor) -> bool:
+        """Whether PyTorch's own operations are wanted: its compiler and its transforms see through no others."""
+        return (
+            torch.compiler.is_compiling()
+            or torch._C._are_functorch_transforms_active()  # noqa: SLF001 - as autograd.Function itself asks
+            or x.device.type not in ("cpu", "cuda")
+            or x.numel() == 0
+            or self.bn.running_mean is None
+        )
 
     def _by_batch(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         mean, var, count = batch_statistics(x)
         with torch.no_grad():
             for running, batch in zip(self._running, (mean, var * (count / (count - 1))), strict=True):
-                running.lerp_(batch, self.bn.momentum or 0.0)
+                running.lerp_(batch.to(running.dtype), self.bn.momentum or 0.0)
         y: Tensor = BatchGate.apply(x, weight, bias, mean, var, count, self.bn.eps)
         return y
 
@@ -87,16 +98,14 @@ class _Gate(nn.Module):
     def _composed(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """In PyTorch's own operations: for its compiler, which fuses them, and where a graph of them is wanted."""
         bn, wide = self.bn, widened(x)
-        scores = F.batch_norm(
-            wide,
-            bn.running_mean,
-            bn.running_var,
-            weight,
-            bias,
-            training=bn.training,
-            momentum=bn.momentum or 0.0,
-            eps=bn.eps,
-        )
+        own = [buffer for buffer in (bn.running_mean, bn.running_var) if buffer is not None]
+        running = [widened(buffer) for buffer in own]  # themselves, but for those of a network in half precision
+        mean, var = running or (None, None)
+        momentum = bn.momentum or 0.0
+        scores = F.batch_norm(wide, mean, var, weight, bias, training=bn.training, momentum=momentum, eps=bn.eps)
+        for buffer, updated in zip(own, running, strict=True):
+            if bn.training and buffer.dtype != updated.dtype:
+                buffer.copy_(updated)
         return (wide * torch.sigmoid(scores)).to(x.dtype)
 
 

@@ -29,5 +29,6 @@ def reject(command: str, options: Mapping[str, object]) -> None:
     """Raise UserError for what makes no sense beside --resume."""
     if given := [option for option, value in options.items() if value]:
         raise UserError(
-            f"{command}: {given[0]} is said beside --resume, which takes it from its run", hint="leave it out"
+            f"{command}: {given[0]} is said beside --resume, which finishes a run as it was begun",
+            hint="leave it out",
         )

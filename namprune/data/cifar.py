@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from namprune import signals
 from namprune.data.images import Data
 from namprune.data.parquet import LAYOUT, find_parquet, read_parquet
 from namprune.data.resident import Pictures, resident_data
@@ -141,14 +142,15 @@ def _read_torchvision(cifar: Cifar, root: Path, *, train: bool, limit: int | Non
 
 
 def _download(cifar: Cifar, root: Path) -> None:
-    """Fetch and extract with torchvision, beside the root first, so that a failure leaves nothing behind."""
+    """Fetch and extract with torchvision, beside the root first, so that neither failure nor signal leaves a trace."""
     source = _torchvision(cifar)
     existing = next(folder for folder in (root, *root.parents) if folder.is_dir())
     patience = socket.getdefaulttimeout()
     try:
         socket.setdefaulttimeout(TIMEOUT)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=existing) as staging:
-            source(staging, download=True)
+            with signals.at_once():
+                source(staging, download=True)
             root.mkdir(parents=True, exist_ok=True)
             (Path(staging) / cifar.folder).rename(root / cifar.folder)
     except (OSError, HTTPException, RuntimeError) as error:

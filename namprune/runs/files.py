@@ -27,6 +27,13 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         sync_folder(path.parent)
 
 
+def sweep(folder: Path) -> None:
+    """Remove from a folder what processes left that were killed in `write_atomic`. None may be at it now."""
+    with writing(folder):
+        for litter in folder.glob(".*.tmp"):
+            litter.unlink(missing_ok=True)
+
+
 def write_new(path: Path, data: bytes) -> None:
     """Write a file that is not there yet, down to the disk."""
     with path.open("xb") as file:

@@ -3,17 +3,18 @@
 import dataclasses
 import json
 import re
+import shlex
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from namprune.errors import RunError
-from namprune.result import RunResult, Start, from_json, record_from_json, to_json
+from namprune.result import Kind, RunResult, Start, from_json, record_from_json, to_json
 from namprune.runs.checkpoints import Checkpoints
-from namprune.runs.files import digest_of, write_atomic, writing
+from namprune.runs.files import digest_of, sweep, write_atomic, writing
 from namprune.runs.lock import claim, holder
 
 State = Literal["finished", "running", "unfinished", "broken"]
@@ -140,13 +141,27 @@ class RunFolder:
         except RunError:
             return None
 
-    def claimed(self) -> AbstractContextManager[None]:
+    def command(self, words: str) -> str:
+        """What to type: `namprune` with these words, and --runs where it takes that to find this run."""
+        root = str(self.path.parent)
+        return f"namprune {words}" + ("" if root == "runs" else f" --runs {shlex.quote(root)}")
+
+    def resume_command(self, kind: Kind) -> str:
+        """What to type to go on with it, unfinished and of this kind."""
+        return self.command(f"{'prune' if kind == 'prune' else 'train'} --resume {self.name}")
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
         """Keep other processes off the run, for as long as the context lasts or this process lives.
+
+        What one that was killed has left half written goes.
 
         Raises:
             RunError: another one is at work on it, or the folder cannot be written.
         """
-        return claim(self.lock_file, run=self.name)
+        with claim(self.lock_file, run=self.name):
+            sweep(self.path)
+            yield
 
     def verify(self) -> None:
         """Hash every file again.
@@ -198,8 +213,7 @@ class RunFolder:
         if begun is None:
             hint = f"if nothing is at work on it, delete {self.path} and run it again"
         else:
-            command = "prune" if begun.kind == "prune" else "train"
-            hint = f"`namprune {command} --resume {self.name}` goes on with it"
+            hint = f"`{self.resume_command(begun.kind)}` goes on with it"
         return RunError(f"run {self.name!r} is unfinished: it was interrupted", hint=hint)
 
 

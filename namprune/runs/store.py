@@ -59,13 +59,14 @@ class RunStore:
         return name
 
     def open(self, name: str) -> RunFolder:
-        """A finished run.
+        """A finished run, without its checkpoints, should it have been killed when it had just finished.
 
         Raises:
             RunError: no plain name, no such run, or one that is unfinished, broken or of another version.
         """
         folder = self._existing(name)
         folder.result()
+        folder.checkpoints.discard()
         return folder
 
     def open_unfinished(self, name: str, *, kinds: Sequence[Kind]) -> RunFolder:
@@ -76,9 +77,11 @@ class RunStore:
         """
         folder = self._existing(name)
         if folder.result_file.is_file():
-            raise RunError(f"run {name!r} is finished", hint=f"`namprune runs show {name}` shows it")
+            self.open(name)
+            raise RunError(f"run {name!r} is finished", hint=f"`{folder.command(f'runs show {name}')}` shows it")
         if (begun := folder.start().kind) not in kinds:
-            raise RunError(f"run {name!r} is a {begun} run, not a {kinds[0]} run", hint="`namprune runs` says how")
+            hint = f"`{folder.resume_command(begun)}` goes on with it"
+            raise RunError(f"run {name!r} is a {begun} run, not a {kinds[0]} run", hint=hint)
         return folder
 
     def newest(self, *, kind: Kind = "train") -> RunFolder:

@@ -31,10 +31,9 @@ def compare(
 
     A run of the same recipe, seed, pictures and parent is taken, whatever its name. What an interruption left
     unfinished under the name of a cell is gone on with, if it was begun alike, or else made anew, and then what hangs
-    on it, too. With `controls` every
-    cut goes to a share of the MACs, and what NAM's has to be better than is made, too (`stages.grid`). What was asked
-    for is kept in the store once it is known that it can be begun. With the backend `ray` the runs are made as
-    `stages.cluster` says, at `address`.
+    on it, too. With `controls` every cut goes to a share of the MACs, and what NAM's has to be better than is made, too
+    (`stages.grid`). What was asked for is kept in the store once it is known that it can be begun. With the backend
+    `ray` the runs are made as `stages.cluster` says, at `address`.
 
     Raises:
         DataError: the pictures are missing or too few; nothing has been made.

@@ -3,10 +3,9 @@
 import dataclasses
 import hashlib
 import json
-import shlex
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -165,15 +164,14 @@ def at_work(run: RunFolder, recipe: Recipe, *, kind: Kind) -> Iterator[Work]:
                 raise
     finally:
         if nothing:
-            run.discard()
+            with suppress(NampruneError):  # what was wrong is raised
+                run.discard()
 
 
 def resume_command(run: RunFolder, *, kind: Kind) -> str:
-    """What to type to go on with an unfinished run."""
-    command = "prune" if kind == "prune" else "train"
-    where = "" if str(run.path.parent) == "runs" else f" --runs {shlex.quote(str(run.path.parent))}"
+    """What to type to go on with an unfinished run, on as many devices."""
     here = size() > 1 and share(size()) == 1  # all of them on this machine
-    return f"namprune {command} --resume {run.name}{where}" + f" --devices {size()}" * here
+    return run.resume_command(kind) + f" --devices {size()}" * here
 
 
 def created(name: str, recipe: Recipe, start: Start, *, store: RunStore) -> RunFolder:

@@ -41,7 +41,7 @@ def test_runs_says_who_is_at_work_and_what_goes_on(store, make_start) -> None:
         ("unfinished", "prune", "d"),
         ("running", "train", None),
     ]
-    assert "`namprune prune --resume cut-short` goes on with it" in shown
+    assert f"`namprune prune --resume cut-short --runs {store.root}` goes on with it" in shown
     assert "run 'working' is at work in process" in shown
 
 

@@ -1,9 +1,13 @@
 import hashlib
 import io
 import json
+import os
 import pickle
+import signal
 import socket
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +15,9 @@ import pytest
 import torch
 from PIL import Image
 from pyarrow import parquet
+from torchvision.datasets import CIFAR10
 
+from namprune import signals
 from namprune.data import Data, build_data
 from namprune.data.split import limited
 from namprune.errors import DataError
@@ -173,10 +179,41 @@ def test_a_failed_download_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert socket.getdefaulttimeout() is None
 
 
+class _StopsHalfway(BaseHTTPRequestHandler):
+    """A server whose user is interrupted in the middle of the file."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        self.wfile.write(bytes(50_000))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_signal_ends_a_download_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with HTTPServer(("127.0.0.1", 0), _StopsHalfway) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/cifar.tar.gz")
+        try:
+            with signals.graceful(silent=True), pytest.raises(signals.Interrupted, match="SIGTERM"):
+                _build(None, download=True)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert list(tmp_path.iterdir()) == []
+
+
 def _torchvision_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     """Files in torchvision's layout, its pinned digests replaced by theirs; returns the test pixels."""
-    from torchvision.datasets import CIFAR10
-
     folder = root / "cifar-10-batches-py"
     folder.mkdir()
     planes = np.random.default_rng(0).integers(256, size=(20, 3072), dtype=np.uint8)

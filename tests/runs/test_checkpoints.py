@@ -200,6 +200,7 @@ def test_all_is_on_the_disk_before_it_has_a_name(checkpoints: Checkpoints, monke
     assert seen == [*((name, False) for name in (*STATE, "digests.json", inside)), (parent, True)]
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_the_newest_whole(checkpoints: Checkpoints) -> None:
     command = [sys.executable, "-c", KILLS, checkpoints.path, "20"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

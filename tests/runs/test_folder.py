@@ -3,6 +3,9 @@
 import dataclasses
 import hashlib
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -94,11 +97,15 @@ def test_a_start_that_cannot_be_read_is_said_to_be_so(store: RunStore, text: byt
 
 
 @pytest.mark.parametrize(("kind", "command"), [("train", "train"), ("prune", "prune"), ("scratch", "train")])
-def test_an_unfinished_run_says_what_goes_on_with_it(store: RunStore, make_start, kind: str, command: str) -> None:
-    folder = store.create("a", recipe="", start=make_start(kind))
-    with pytest.raises(RunError, match="unfinished") as caught:
-        folder.result()
-    assert caught.value.hint == f"`namprune {command} --resume a` goes on with it"
+def test_an_unfinished_run_says_what_goes_on_with_it(
+    tmp_path: Path, make_start, kind: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for store, where in ((RunStore(Path("runs")), ""), (RunStore(Path("my runs")), " --runs 'my runs'")):
+        folder = store.create("a", recipe="", start=make_start(kind))
+        with pytest.raises(RunError, match="unfinished") as caught:
+            folder.result()
+        assert caught.value.hint == f"`namprune {command} --resume a{where}` goes on with it"
     with pytest.raises(RunError) as caught:
         store.create("b", recipe="").result()
     assert "run it again" in (caught.value.hint or "")
@@ -109,4 +116,22 @@ def test_a_finished_run_keeps_no_checkpoints(save, store: RunStore, make_result)
     folder.write(folder.weights, b"weights")
     folder.checkpoints.save({"model": b"weights"})
     folder.finish(make_result("a"))
-    assert sorted(path.name for path in folder.path.iterdir()) == ["model.safetensors", "recipe.yaml", "result.json"]
+    files = ["model.safetensors", "recipe.yaml", "result.json"]
+    assert sorted(path.name for path in folder.path.iterdir()) == files
+    folder.checkpoints.save({"model": b"weights"})  # as if it had been killed before they were gone
+    store.open("a")
+    assert sorted(path.name for path in folder.path.iterdir()) == files
+
+
+def test_what_a_kill_left_half_written_goes_with_the_next_sitting(store: RunStore) -> None:
+    folder = store.create("a", recipe="")
+    killed = f"""
+import os, pathlib
+from namprune.runs import RunFolder
+pathlib.Path.replace = lambda *_: os.kill(os.getpid(), 9)
+RunFolder(pathlib.Path({str(folder.path)!r})).write("model.safetensors", b"weights")
+"""
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -9
+    assert len(list(folder.path.glob(".*.tmp"))) == 1
+    with folder.claimed():
+        assert sorted(path.name for path in folder.path.iterdir()) == [".lock", "recipe.yaml"]

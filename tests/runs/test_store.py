@@ -151,5 +151,7 @@ def test_only_an_unfinished_run_of_the_kind_is_gone_on_with(store: RunStore, mak
     save(make_result("done"))
     store.create("old", recipe="")
     for name, fault in (("a", "prune run, not a train"), ("done", "finished"), ("old", "start.json"), ("b", "no run")):
-        with pytest.raises(RunError, match=fault):
+        with pytest.raises(RunError, match=fault) as caught:
             store.open_unfinished(name, kinds=["train", "scratch"])
+        if name == "a":
+            assert caught.value.hint == f"`namprune prune --resume a --runs {store.root}` goes on with it"

@@ -45,7 +45,7 @@ def stop_in_step(number: int) -> Iterator[None]:
 
     hook = register_module_forward_pre_hook(send)
     try:
-        with pytest.raises(signals.Interrupted), signals.graceful(lambda _: None):
+        with pytest.raises(signals.Interrupted), signals.graceful(silent=True):
             yield
     finally:
         hook.remove()

@@ -80,6 +80,7 @@ def test_a_trial_leaves_network_optimizer_and_generators_to_the_bit() -> None:
     assert torch.equal(trial.forward(x), forward_of(model, trial.fastest)(x))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compiled_loses_with_its_reason() -> None:
     model = _Dropped(compilable=False)
     trial = fastest_forward(model, _batches(), precision="fp32", device=CPU)
