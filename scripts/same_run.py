@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import json
 import platform
+import signal
 from typing import Any
 
 import torch
@@ -22,8 +23,10 @@ SECONDS = ("seconds", "images_per_second")
 
 
 def prepare() -> None:
-    """One thread; latencies are of no interest here, and few places to stop at are to be among them."""
+    """One thread, and signals that a shell had ignored in the background; of latencies, which are of no interest here,
+    few places to stop at."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     latency.BLOCK_SECONDS = 0.0
     defaults = latency.interleaved_latency.__kwdefaults__
     assert defaults is not None  # noqa: S101 - it has some
