@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from namprune import console
 from namprune.errors import NampruneError, UserError
@@ -106,7 +106,7 @@ def _launch(devices: int) -> NoReturn:
         try:
             elastic_launch(config, sys.executable)("-m", "namprune", *sys.argv[1:])
         except SignalException as end:
-            raise_first_fault(Path(folder))
+            raise_known_fault(Path(folder))  # the others are of processes that one ended by the signal left alone
             _leave(end.sigval)
         except ChildFailedError as end:
             codes = [failure.exitcode for failure in end.failures.values()]
@@ -123,20 +123,28 @@ def _leave(signum: int, _: FrameType | None = None) -> NoReturn:
     sys.exit(0 if signum == signal.SIGUSR1 else 128 + signum)
 
 
+def raise_known_fault(folder: Path) -> None:
+    """Raise what a process left in `folder`, if it is a fault in the house's own words."""
+    for fault in _faults(folder):
+        if code := fault.get("exit_code"):
+            raise (UserError if code == UserError.exit_code else NampruneError)(fault["message"], hint=fault["hint"])
+
+
 def raise_first_fault(folder: Path, *, killed: str | None = None) -> None:
     """Raise what a process left in `folder`. Of several: one that is known, or else the signal that `killed` another.
 
     What the others say comes from it: they lost the connection.
     """
-    faults = [json.loads(file.read_text(encoding="utf-8")) for file in folder.rglob("error.json")]
-    for fault in faults:
-        if code := fault.get("exit_code"):
-            raise (UserError if code == UserError.exit_code else NampruneError)(fault["message"], hint=fault["hint"])
+    raise_known_fault(folder)
     if killed is not None:
         raise NampruneError(
             f"one of the processes was ended by {killed}",
             hint="where memory ran out, lower train.batch_size or raise train.accumulate",
         )
-    if faults:
+    if faults := _faults(folder):
         console.announce(min(faults, key=lambda fault: int(fault["timestamp"]))["message"])
         raise NampruneError("one of the processes failed", hint="the lines above say where")
+
+
+def _faults(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text(encoding="utf-8")) for file in folder.rglob("error.json")]

@@ -100,7 +100,10 @@ def test_the_fault_that_is_known_is_the_one_that_is_shown(tmp_path: Path, monkey
     with pytest.raises(UserError, match="no such run") as caught:
         launch.raise_first_fault(tmp_path)
     assert caught.value.hint == "look"
+    with pytest.raises(UserError, match="no such run"):
+        launch.raise_known_fault(tmp_path)
     (tmp_path / "1" / "error.json").unlink()
+    launch.raise_known_fault(tmp_path)  # nothing: after a signal a lost connection is no fault
     with pytest.raises(NampruneError, match="ended by SIGKILL"):
         launch.raise_first_fault(tmp_path, killed="SIGKILL")
     with pytest.raises(NampruneError, match="one of the processes failed"):
