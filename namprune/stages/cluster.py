@@ -166,13 +166,13 @@ def _connected(address: str | None) -> Iterator[None]:
         )
     except ConnectionError as error:
         raise _no_ray(address) from error
-    try:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own there, that exits on the spot
-        with redirect_stdout(sys.stderr):  # Ray says there that a worker died; stdout is for the result
+    with redirect_stdout(sys.stderr):  # Ray says there that a worker died, as late as in its shutdown
+        try:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own there, that exits on the spot
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:
