@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,6 +31,12 @@ WEIGHTS = b"weights"
 
 ResultFactory = Callable[..., RunResult]
 RunFactory = Callable[[RunResult], RunFolder]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would the processes that tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _result(name: str, *, top1: float = 0.9, macs: int = 40_000_000, params: int = 1000, **changes: Any) -> RunResult:
