@@ -34,7 +34,6 @@ __all__ = [
     "build_training",
     "fit",
     "forward_of",
-    "optimizer_of",
     "penalty_travel",
     "price_of_determinism",
     "trial_batches",
@@ -56,16 +55,14 @@ def build_training(
     teacher: nn.Module | None = None,
     span: range | None = None,
     course: range | None = None,
-    optimizer: torch.optim.Optimizer | None = None,
     forward: Forward | None = None,
 ) -> Training:
     """A recipe's training of `model`, or its fine-tuning, which has no penalty; it begins as it is iterated.
 
     `teacher` is what `finetune.distill` needs: the network before the cut, put into eval mode and else left alone.
     `course` are the epochs over which the learning rate takes its whole course, all of them where it is not given,
-    and `span` those that are run, the whole course where it is not given. To go on as if nothing had been between, a
-    later span needs the `optimizer` of the earlier (`optimizer_of`). `forward` computes the network, which is else done
-    in the way that the recipe says.
+    and `span` those that are run, the whole course where it is not given. `forward` computes the network, which is else
+    done in the way that the recipe says.
 
     Raises:
         UserError: a batch is not the same for all devices.
@@ -82,7 +79,7 @@ def build_training(
         val=data.val,
         epochs=section.epochs,
         batch_size=section.batch_size,
-        optimizer=optimizer or optimizer_of(model, recipe, phase=phase),
+        optimizer=_optimizer_of(model, recipe, phase=phase),
         lr_at=lambda now: section.lr * factor(now - course.start),
         penalty=penalty,
         label_smoothing=section.label_smoothing,
@@ -119,7 +116,7 @@ def trial_batches(data: Data, section: FitSection) -> list[Batch]:
     return [(x[:size], y[:size]) for x, y in batches]
 
 
-def optimizer_of(model: nn.Module, recipe: Recipe, *, phase: Phase) -> torch.optim.Optimizer:
+def _optimizer_of(model: nn.Module, recipe: Recipe, *, phase: Phase) -> torch.optim.Optimizer:
     """A recipe's optimizer of training or fine-tuning, over the parameters that the network has now."""
     section: FitSection = recipe.train if phase == "train" else recipe.finetune
     return build_optimizer(

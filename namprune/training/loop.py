@@ -67,8 +67,8 @@ class Training:
     """A training in place: yields a StepRecord per step and an EpochRecord after each epoch.
 
     Each epoch seeds PyTorch's global generator from (seed, epoch), so that dropout repeats, too. The network ends in
-    training mode. With `span` only these of the epochs are run, as they would be in the whole: spans that follow each
-    other, with one optimizer, give the same bits as one training.
+    training mode. With `span` only these of the epochs are run, as they would be in the whole. Iterated again with a
+    later `until`, it goes on as if nothing had been between.
 
     Raises:
         NonFiniteError: while iterating: a loss or gradient was no finite number, and the policy allows no more.

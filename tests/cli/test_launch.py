@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from namprune import distributed
 from namprune.cli import launch
 from namprune.errors import NampruneError, RunError, UserError
 
@@ -85,7 +86,7 @@ def test_torchrun_and_devices_must_agree(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_one_device_is_no_group() -> None:
     for devices in (None, 1):
         with launch.spread(devices):
-            pass
+            assert distributed.size() == 1
 
 
 def test_the_fault_that_is_known_is_the_one_that_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

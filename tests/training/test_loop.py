@@ -13,7 +13,7 @@ from namprune.optim import build_optimizer
 from namprune.recipe.schema import Recipe
 from namprune.result import EpochRecord
 from namprune.sparsity import build_penalty
-from namprune.training import Event, StepRecord, Training, build_training, fit, optimizer_of, penalty_travel
+from namprune.training import Event, StepRecord, Training, build_training, fit, penalty_travel
 from namprune.training.distill import Distillation
 
 CLASSES = 3
@@ -139,14 +139,14 @@ def test_events_count_steps_and_epochs() -> None:
     assert all(step.images_per_second > 0 for step in steps)
 
 
-def test_spans_with_one_optimizer_are_one_training() -> None:
+def test_a_training_in_parts_is_one_training() -> None:
     whole, parts = _network(), _network()
     recipe = _recipe(epochs=5, l1_gamma=0.01, sparsity_warmup=2.0, schedule="cosine")
     records = fit(whole, _data(), recipe)
-    optimizer = optimizer_of(parts, recipe, phase="train")
-    spans = (range(2), range(2, 3), range(3, 5))
-    runs = [build_training(parts, _data(), recipe, phase="train", span=one, optimizer=optimizer) for one in spans]
-    events = [event for run in runs for event in run if isinstance(event, EpochRecord)]
+    training, events = build_training(parts, _data(), recipe, phase="train"), []
+    for training.until in (2, 3, 5):
+        events += [event for event in training if isinstance(event, EpochRecord)]
+        assert training.epoch == training.until
     assert torch.equal(_weights(parts), _weights(whole))
     assert [(one.epoch, one.epochs, one.lr, one.val) for one in events] == [
         (one.epoch, one.epochs, one.lr, one.val) for one in records
