@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from namprune.recipe import Recipe as Recipe
     from namprune.recipe import load_recipe as load_recipe
     from namprune.runs import RunStore as RunStore
+    from namprune.stages.bench import bench as bench
     from namprune.stages.compare import compare as compare
     from namprune.stages.comparison import Comparison as Comparison
     from namprune.stages.evaluate import evaluate as evaluate
     from namprune.stages.explain import explain as explain
+    from namprune.stages.export import export_run as export_run
+    from namprune.stages.predict import predict as predict
     from namprune.stages.prune import prune as prune
     from namprune.stages.resume import resume as resume
     from namprune.stages.scratch import scratch as scratch
@@ -52,12 +55,14 @@ _HOMES = {
     "Sensitivity": "namprune.pruning",
     "accuracy": "namprune.measure",
     "accuracy_drop": "namprune.pruning",
+    "bench": "namprune.stages.bench",
     "build_data": "namprune.data",
     "build_model": "namprune.models",
     "compare": "namprune.stages.compare",
     "complexity": "namprune.measure",
     "evaluate": "namprune.stages.evaluate",
     "explain": "namprune.stages.explain",
+    "export_run": "namprune.stages.export",
     "file_size": "namprune.pruning",
     "fit": "namprune.training",
     "grad_cam": "namprune.cam",
@@ -65,6 +70,7 @@ _HOMES = {
     "latency_target": "namprune.pruning",
     "load_recipe": "namprune.recipe",
     "params_share": "namprune.pruning",
+    "predict": "namprune.stages.predict",
     "prune": "namprune.stages.prune",
     "prune_model": "namprune.pruning",
     "recalibrate": "namprune.pruning",

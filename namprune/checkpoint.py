@@ -10,13 +10,15 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, load_model, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 from namprune.errors import RunError
 from namprune.models import build_model
 from namprune.models.blocks import initialise
+from namprune.models.weights import copy_tensors
 from namprune.recipe.schema import Recipe
 
 Shapes = dict[str, tuple[int, ...]]
@@ -48,7 +50,7 @@ def load_network(recipe: Recipe, weights: Path, *, classes: int, input_shape: tu
     _check(model, shapes, weights)
     narrow(model, shapes)
     try:
-        load_model(model, weights, strict=True)
+        copy_tensors(model, load_file(weights))
         with torch.no_grad():
             model.eval()(torch.zeros(1, *input_shape))
     except (RuntimeError, IndexError) as error:
@@ -57,7 +59,10 @@ def load_network(recipe: Recipe, weights: Path, *, classes: int, input_shape: tu
 
 
 def fresh_network(recipe: Recipe, weights: Path, *, classes: int, input_shape: tuple[int, int, int]) -> nn.Module:
-    """The network of a recipe with the widths of a file and weights as if it had been built so narrow, on the CPU.
+    """The network of a recipe with the widths of a file and fresh weights, on the CPU.
+
+    Those of convolutions and linear layers are drawn as our own networks draw them, for as wide as they are; of one
+    from elsewhere, too. All else starts as in the dense network.
 
     Raises:
         RunError: the file is no safetensors file, or not one of a network of this recipe.
@@ -79,7 +84,6 @@ def fresh_network(recipe: Recipe, weights: Path, *, classes: int, input_shape: t
 def narrow(model: nn.Module, shapes: Shapes) -> None:
     """Give every tensor of a network the shape in `shapes`, and every layer the widths that follow from it."""
     for prefix, module in model.named_modules():
-        depthwise = isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels
         for name, parameter in [*module.named_parameters(prefix, recurse=False)]:
             if tuple(parameter.shape) != shapes[name]:
                 empty = torch.empty(shapes[name], dtype=parameter.dtype)
@@ -87,14 +91,30 @@ def narrow(model: nn.Module, shapes: Shapes) -> None:
         for name, buffer in [*module.named_buffers(prefix, recurse=False)]:
             if name in shapes and tuple(buffer.shape) != shapes[name]:
                 setattr(module, name.rpartition(".")[2], torch.empty(shapes[name], dtype=buffer.dtype))
-        if isinstance(module, nn.Conv2d):
+        _set_widths(module)
+
+
+def _set_widths(module: nn.Module) -> None:
+    """What a layer says of its widths, from its tensors."""
+    match module:
+        case _ConvNd(transposed=True):
+            module.in_channels = len(module.weight)
+            module.out_channels = module.weight.shape[1] * module.groups
+        case _ConvNd():
+            # Whole groups go, a depthwise convolution's are its channels: what each of them makes stays.
+            each = module.out_channels // module.groups if module.groups > 1 else len(module.weight)
             module.out_channels = len(module.weight)
-            module.groups = module.out_channels if depthwise else module.groups
+            module.groups = module.out_channels // each
             module.in_channels = module.weight.shape[1] * module.groups
-        elif isinstance(module, nn.Linear):
+        case nn.Linear():
             module.out_features, module.in_features = module.weight.shape
-        elif isinstance(module, _BatchNorm) and module.affine:
-            module.num_features = module.weight.numel()
+        case _NormBase():
+            widths = module.weight if module.affine else module.running_mean
+            module.num_features = module.num_features if widths is None else widths.numel()
+        case nn.LayerNorm(elementwise_affine=True):
+            module.normalized_shape = tuple(module.weight.shape)
+        case nn.PReLU():
+            module.num_parameters = module.weight.numel()
 
 
 def _shapes(weights: Path) -> Shapes:

@@ -32,6 +32,12 @@ in each of two late stages."""
 DataName = Literal["digits", "cifar10", "cifar100", "imagefolder"]
 """Data sets in `namprune.data.DATASETS`."""
 
+Crop = Literal["pad", "resized"]
+"""What is shown of a training picture: its centre, moved at random, or a part of random size and shape."""
+
+Augment = Literal["none", "randaugment"]
+"""What else is done to training pictures."""
+
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["constant", "step", "cosine", "onecycle"]
 Precision = Literal["auto", "fp32", "bf16"]

@@ -1,7 +1,7 @@
 """The exceptions of namprune, each one line for the user plus a hint.
 
 NampruneError             exit code 1: our fault, or the machine's
-├── ProofError            a cut changed what the network computes
+├── ProofError            a cut, or an exported file, changed what the network computes
 └── UserError             exit code 2: something the user can mend
     ├── RecipeError       a recipe that does not hold, with every fault at once
     ├── DataError         pictures that are missing, foreign or unusable
@@ -22,7 +22,7 @@ class NampruneError(Exception):
 
 
 class ProofError(NampruneError):
-    """The masked dense network and the pruned one disagree: the cut is not what it claims to be."""
+    """Two networks that should compute the same disagree: a masked one and the cut one, or torch's and a file's."""
 
 
 class UserError(NampruneError):

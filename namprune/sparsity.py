@@ -167,7 +167,7 @@ def build_penalty(
 def travel(l1: float, learning_rates: list[float], strengths: list[float], *, momentum: float) -> float:
     """How far SGD can move a factor that gets no other gradient: B = Σ lr * l1 * strength / (1 - momentum).
 
-    Factors start at 1, so zeros can appear only where B passes 1.
+    Zeros can appear only where B passes what factors start at: 1 in fresh networks.
     """
     return sum(lr * l1 * s for lr, s in zip(learning_rates, strengths, strict=True)) / (1 - momentum)
 

@@ -48,6 +48,11 @@ def percent(share: float | None, *, spread: float | None = None) -> str:
     return f"{100 * share:.2f}" if spread is None else f"{100 * share:.2f} ± {100 * spread:.2f}"
 
 
+def points(gain: float | None) -> str:
+    """A difference in percentage points: `-1.05`."""
+    return MISSING if gain is None else f"{gain:+.2f}"
+
+
 def times(ratio: float | None) -> str:
     """A ratio as a factor: `0.52x`."""
     return MISSING if ratio is None else f"{ratio:.2f}x"

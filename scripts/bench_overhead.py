@@ -19,6 +19,7 @@ from torch import nn
 
 from namprune.models import MODELS, AttentionPlan
 from namprune.pruning import ChannelGraph, PruningPlan, make_plan
+from namprune.pruning.knife import remove
 
 SHAPE, RATIO = (3, 32, 32), 0.5
 NETWORKS = ("resnet20", "resnet56", "resnet18", "resnet50", "mobilenetv2")
@@ -27,9 +28,9 @@ NETWORKS = ("resnet20", "resnet56", "resnet18", "resnet50", "mobilenetv2")
 def ours(model: nn.Module) -> None:
     """Graph, ranking, plan and removal."""
     graph = ChannelGraph(model, SHAPE)
-    for cut in make_plan(graph, SHAPE, ratio=RATIO).groups:
-        if cut.removed:
-            graph.remove(cut.root, cut.removed)
+    groups = {group.root: group for group in graph.groups}
+    plan = make_plan(graph, SHAPE, ratio=RATIO)
+    remove(model, [(groups[cut.root], torch.tensor(cut.kept)) for cut in plan.groups])
 
 
 def knife(model: nn.Module, plan: PruningPlan) -> None:

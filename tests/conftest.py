@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,14 @@ RunFactory = Callable[[RunResult], RunFolder]
 def _interruptible() -> None:
     """What a shell starts in the background ignores SIGINT, and so would the processes that tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is remembered of pictures and networks that are gone after the tests belongs in no one's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def _result(name: str, *, top1: float = 0.9, macs: int = 40_000_000, params: int = 1000, **changes: Any) -> RunResult:

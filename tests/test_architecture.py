@@ -23,9 +23,9 @@ FLOORS = {
     room: floor
     for floor, rooms in enumerate(
         (
-            ("errors", "choices", "table", "signals", "distributed"),
-            ("recipe", "result", "batchnorm"),
-            ("runs", "console", "device", "attention", "data", "optim", "modes", "figure"),
+            ("errors", "choices", "table", "signals", "distributed", "cache"),
+            ("recipe", "result", "batchnorm", "console"),
+            ("runs", "device", "attention", "data", "optim", "modes", "figure"),
             ("report", "measure", "cam", "models", "sparsity"),
             ("training", "pruning"),
             ("checkpoint", "export"),
@@ -38,11 +38,15 @@ FLOORS = {
 }
 TORCH_FREE = ("cli", "recipe", "result", "runs", "report", "console", "table", "signals")
 DOORS = {
-    "torch_pruning": "namprune.pruning.graph",
+    "torch_pruning": "namprune.pruning.trace",
     "thop": "namprune.measure.complexity",
     "captum": "namprune.cam.gradcam",
     "matplotlib": "namprune.figure",
     "ray": "namprune.stages.cluster",
+    "timm": "namprune.models.sources",
+    "onnx": "namprune.export",
+    "onnxruntime": "namprune.export",
+    "openvino": "namprune.export",
     "yaml": "namprune.recipe",
     "rich": "namprune.console",
     "typer": "namprune.cli",

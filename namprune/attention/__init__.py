@@ -40,5 +40,5 @@ def build_attention(section: AttentionSection) -> AttentionFactory | None:
     """The factory that a recipe's attention section describes; None for a plain network."""
     if section.name == "none":
         return None
-    options = section.model_dump(exclude={"name", "placement"})
+    options = section.model_dump(exclude={"name", "placement", "at"})
     return partial(ATTENTIONS[section.name], **options)

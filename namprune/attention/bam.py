@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from namprune.attention.contract import Attention, Bottleneck, narrow_linear
+from namprune.attention.contract import Attention, Bottleneck, narrow_linear, zero
 from namprune.attention.se import bottleneck
 
 
@@ -59,6 +59,17 @@ class BAM(Attention):
         narrow_linear(self.squeeze, inputs=keep)
         narrow_linear(self.excite, outputs=keep)
         narrow_linear(self.reduce, inputs=keep)
+
+    @property
+    def initial_gate(self) -> float:
+        """1 + sigmoid(0)."""
+        return 1.5
+
+    def settle(self, mean: Tensor, var: Tensor) -> None:
+        """Scores of 0; of a product one factor is left as it is, or neither would learn."""
+        zero(self.excite)
+        if self.combine == "sum":
+            zero(self._convolutions()[-1])
 
     def bottlenecks(self) -> dict[str, Bottleneck]:
         """The hidden layer of the channel branch, and the three of the spatial branch one after the other."""

@@ -10,7 +10,7 @@ are in the authors' code and not in the paper.
 import torch
 from torch import Tensor, nn
 
-from namprune.attention.contract import Attention, Bottleneck, narrow_linear
+from namprune.attention.contract import Attention, Bottleneck, narrow_linear, zero
 from namprune.attention.se import bottleneck
 
 
@@ -52,6 +52,15 @@ class CBAM(Attention):
         self.conv.weight[:, 1] *= keep.numel() / self.channels
         narrow_linear(self.squeeze, inputs=keep)
         narrow_linear(self.excite, outputs=keep)
+
+    @property
+    def initial_gate(self) -> float:
+        """Of both gates."""
+        return 0.25
+
+    def settle(self, mean: Tensor, var: Tensor) -> None:
+        """sigmoid(0) in the channel gate; the spatial one begins so anyway."""
+        zero(self.excite)
 
     def bottlenecks(self) -> dict[str, Bottleneck]:
         """The hidden layer of the channel gate."""

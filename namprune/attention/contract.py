@@ -52,6 +52,17 @@ class Attention(nn.Module, ABC):
     def macs(self, x: Tensor) -> int:
         """Multiply-accumulates of one call on `x`, element-wise products included."""
 
+    @property
+    def initial_gate(self) -> float:
+        """What a settled module multiplies with: exactly, but for NAM, where it is so up to O(1/C)."""
+        return 0.5
+
+    def settle(self, mean: Tensor, var: Tensor) -> None:
+        """Begin as near to the constant gate `initial_gate` as still can learn, for inputs with this mean and variance.
+
+        Both (C,). For a place in a network that is trained already; elsewhere the random start is the authors'.
+        """
+
     def bottlenecks(self) -> dict[str, "Bottleneck"]:
         """Its hidden dimensions by name: those that can shrink with the channels."""
         return {}
@@ -108,6 +119,13 @@ class Bottleneck:
 def widened(x: Tensor) -> Tensor:
     """`x` in at least float32, for a gate that bf16 steps would blur."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+@torch.no_grad()
+def zero(layer: nn.Linear | nn.Conv2d | nn.Conv1d) -> None:
+    """Make weights and biases of a layer zero, so that it gives zeros and still learns."""
+    for parameter in layer.parameters():
+        parameter.zero_()
 
 
 @torch.no_grad()

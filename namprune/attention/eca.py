@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from namprune.attention.contract import Attention
+from namprune.attention.contract import Attention, zero
 
 
 def kernel_size(channels: int) -> int:
@@ -39,13 +39,17 @@ class ECA(Attention):
     def attend(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)."""
         pooled = x.mean((2, 3), dtype=self.conv.weight.dtype)  # (N, C)
-        row = pooled.new_zeros(len(x), self.unpruned).index_copy(1, self.places, pooled)
+        row = pooled.new_zeros(x.shape[0], self.unpruned).index_copy(1, self.places, pooled)
         gate = torch.sigmoid(self.conv(row[:, None])).squeeze(1).index_select(1, self.places)  # (N, C)
         return x * gate[:, :, None, None].to(x.dtype)
 
     def prune(self, keep: Tensor) -> None:
         """Keep the channels `keep`, each at its place."""
         self.places = self.places[keep]
+
+    def settle(self, mean: Tensor, var: Tensor) -> None:
+        """sigmoid(0) whatever the neighbours are."""
+        zero(self.conv)
 
     def macs(self, x: Tensor) -> int:
         """The convolution, which runs over the places of all channels that there were, and the product with x."""

@@ -19,10 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from namprune.attention.contract import Attention, narrow_batchnorm, widened
-from namprune.attention.gate import BatchGate, batch_statistics, folded, gated
+from namprune.attention.gate import BatchGate, Norm, batch_statistics, folded, gated
 
 Part = Literal["channel", "spatial", "both"]
 Scale = Literal["sum", "mean"]
+
+SETTLED = 0.25
+"""Factors of a gate in a network that is trained already. At 1, where fresh ones start, a trained MobileNetV3 lost 0.6
+points of 70.1 as the gates went in; at 0.25 none, and the loss rose by 1e-4."""
 
 
 def normalized_factors(factors: Tensor, *, scale: Scale = "sum") -> Tensor:
@@ -67,8 +71,24 @@ class _Gate(nn.Module):
             return self._by_batch(x, weight, bias)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, weight, bias)):
             return self._composed(x, weight, bias)
+        return gated(x, self._folded(weight, bias))
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """In eval mode the scores w * BN(x) are a x + b: a and b, (C,) each in at least float32."""
+        w = self.importance()
+        norm = self._folded(widened(w * self.bn.weight), widened(w * self.bn.bias))
+        return norm.a, norm.b
+
+    @torch.no_grad()
+    def settle(self, mean: Tensor, var: Tensor) -> None:
+        """Take inputs to have this mean and variance, (C,) each or one for all, until batches say otherwise."""
+        self.bn.weight.fill_(SETTLED)
+        for running, value in zip(self._running, (mean, var), strict=True):
+            running.copy_(value)
+
+    def _folded(self, weight: Tensor, bias: Tensor) -> Norm:
         mean, var = self._running
-        return gated(x, folded(weight, bias, mean=widened(mean), var=widened(var), eps=bn.eps))
+        return folded(weight, bias, mean=widened(mean), var=widened(var), eps=self.bn.eps)
 
     def _is_composed(self, x: Tensor) -> bool:
         """Whether PyTorch's own operations are wanted: its compiler and its transforms see through no others."""
@@ -130,6 +150,15 @@ class NAMChannel(Attention):
         """(N, C, H, W) -> (N, C, H, W)."""
         y: Tensor = self.gate(x)
         return y
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """a and b of the gate sigmoid(a x + b) that it is in eval mode, (C, 1, 1)."""
+        a, b = self.gate.affine()
+        return a[:, None, None], b[:, None, None]
+
+    def settle(self, mean: Tensor, var: Tensor) -> None:
+        """sigmoid(w γ x̂) with w = 1/C: 0.5, give or take `SETTLED` x̂ / 4C."""
+        self.gate.settle(mean, var)
 
     @torch.no_grad()
     def prune(self, keep: Tensor) -> None:
@@ -193,6 +222,15 @@ class NAMSpatial(Attention):
         y: Tensor = self.gate(pixels.reshape(n, h * w, c))
         return y.view_as(pixels).permute(0, 3, 1, 2)
 
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """a and b of the gate sigmoid(a x + b) that it is in eval mode, (H, W)."""
+        a, b = self.gate.affine()
+        return a.view(self.size), b.view(self.size)
+
+    def settle(self, mean: Tensor, var: Tensor) -> None:
+        """As the channel part, with 1 / (H W) in the place of 1/C: a position sees the mixture of all channels."""
+        self.gate.settle(mean.mean(), var.mean() + mean.var(correction=0))
+
     def prune(self, keep: Tensor) -> None:
         """Keep the channels `keep`. λ belongs to positions: no factor goes with a channel."""
         self.channel_marks = self.channel_marks[keep]
@@ -219,7 +257,7 @@ class NAM(Attention):
         self.spatial = NAMSpatial(channels, size, scale=scale, detach=detach) if part != "channel" else None
 
     @property
-    def parts(self) -> tuple[Attention, ...]:
+    def parts(self) -> tuple[NAMChannel | NAMSpatial, ...]:
         """The gates in the order of their application."""
         return tuple(part for part in (self.channel, self.spatial) if part is not None)
 
@@ -233,6 +271,16 @@ class NAM(Attention):
         for part in self.parts:
             x = part.attend(x)
         return x
+
+    @property
+    def initial_gate(self) -> float:
+        """Of the parts together."""
+        return 0.5 ** len(self.parts)
+
+    def settle(self, mean: Tensor, var: Tensor) -> None:
+        """Of the parts, of which the second reads half of what the first does."""
+        for index, part in enumerate(self.parts):
+            part.settle(0.5**index * mean, 0.25**index * var)
 
     def prune(self, keep: Tensor) -> None:
         """Keep the channels `keep` in each part."""

@@ -12,6 +12,8 @@ the official module delivers them, so nothing is shuffled at run time and any si
 The authors' 64 groups need wide layers; `groups=None` takes the most that fit, up to 64.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -80,6 +82,11 @@ class SA(Attention):
     def prune(self, keep: Tensor) -> None:
         """Keep the channels `keep`: each gate depends on its own channel alone."""
         self.pooled, self.slot = self.pooled[keep], self.slot[keep]
+
+    @property
+    def initial_gate(self) -> float:
+        """sigmoid(1), as every module starts: its weights are 0 and its biases 1."""
+        return math.exp(1) / (1 + math.exp(1))
 
     def macs(self, x: Tensor) -> int:
         """Mean and variance, the affine and the product with x: four per element."""

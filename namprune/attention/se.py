@@ -8,7 +8,7 @@ Reduction 16 and biases as in the authors' network definitions; a popular PyTorc
 import torch
 from torch import Tensor, nn
 
-from namprune.attention.contract import LEAST_HIDDEN, Attention, Bottleneck, narrow_linear
+from namprune.attention.contract import LEAST_HIDDEN, Attention, Bottleneck, narrow_linear, zero
 
 
 def bottleneck(channels: int, reduction: int) -> int:
@@ -40,6 +40,11 @@ class SE(Attention):
         """Keep the channels `keep`: a channel at zero adds nothing to the squeeze, so the rest is unchanged."""
         narrow_linear(self.squeeze, inputs=keep)
         narrow_linear(self.excite, outputs=keep)
+
+    @torch.no_grad()
+    def settle(self, mean: Tensor, var: Tensor) -> None:
+        """sigmoid(0) whatever is squeezed."""
+        zero(self.excite)
 
     def bottlenecks(self) -> dict[str, Bottleneck]:
         """The hidden layer."""

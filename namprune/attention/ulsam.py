@@ -23,6 +23,7 @@ class ULSAM(Attention):
         if channels % groups:
             raise ValueError(f"attention.groups: {groups} subspaces do not divide {channels} channels")
         bound = (channels // groups) ** -0.5
+        self.positions = size[0] * size[1]
         self.depthwise_weight = nn.Parameter(torch.empty(channels).uniform_(-1, 1))
         self.depthwise_bias = nn.Parameter(torch.empty(channels).uniform_(-1, 1))
         self.bn = nn.BatchNorm2d(channels)
@@ -62,6 +63,17 @@ class ULSAM(Attention):
             setattr(self, name, kept(getattr(self, name), keep))
         narrow_batchnorm(bn, keep)
         self.subspace = self.subspace[keep]
+
+    @property
+    def initial_gate(self) -> float:
+        """1 + A with the same attention A = 1 / (H W) everywhere."""
+        return 1 + 1 / self.positions
+
+    @torch.no_grad()
+    def settle(self, mean: Tensor, var: Tensor) -> None:
+        """Equal scores; at 1, since the ReLU in front of the softmax lets no gradient through at 0."""
+        self.point_bn.weight.zero_()
+        self.point_bn.bias.fill_(1)
 
     def macs(self, x: Tensor) -> int:
         """Depthwise, pointwise (without its filter's zeros) and the product with x: three per element."""

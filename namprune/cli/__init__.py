@@ -12,9 +12,12 @@ from typer.core import TyperGroup
 
 from namprune import console, signals
 from namprune.cli import launch
+from namprune.cli.bench import bench_command
 from namprune.cli.compare import compare_command
 from namprune.cli.evaluate import evaluate_command
 from namprune.cli.explain import explain_command
+from namprune.cli.export import export_command
+from namprune.cli.predict import predict_command
 from namprune.cli.prune import prune_command
 from namprune.cli.recipes import recipes_app
 from namprune.cli.report import report_command
@@ -42,6 +45,9 @@ app.command("compare")(compare_command)
 app.command("sensitivity")(sensitivity_command)
 app.command("evaluate")(evaluate_command)
 app.command("explain")(explain_command)
+app.command("export")(export_command)
+app.command("bench")(bench_command)
+app.command("predict")(predict_command)
 app.command("report")(report_command)
 app.add_typer(runs_app, name="runs")
 app.add_typer(recipes_app, name="recipes")

@@ -12,7 +12,7 @@ from namprune.choices import AttentionName, BackendName, CriterionName
 from namprune.cli.options import RUNS, AsJson, DataRoot, Deterministic, Device, PrecisionName, Runs, Sets
 from namprune.cli.overrides import resolve
 from namprune.errors import UserError
-from namprune.report import collect, summarise, to_json, to_table
+from namprune.report import Report, collect, to_json, to_tables
 from namprune.runs import RunStore
 
 Item = TypeVar("Item")
@@ -105,12 +105,12 @@ def compare_command(
         if has_begun(asked, store):
             console.warn(_how_to_go_on(store, backend, address))
         raise
-    collection = collect(store, names=[result.name for result in results])
-    rows, flawed = summarise(collection), collection.flawed
+    report = Report.of(collect(store, names=[result.name for result in results]))
     if as_json:
-        console.print_json(json.loads(to_json(rows, flawed=flawed)))
+        console.print_json(json.loads(to_json(report)))
     else:
-        console.show(to_table(rows, flawed=flawed))
+        for table in to_tables(report):
+            console.show(table)
 
 
 def _check_needs_no_recipe(options: Mapping[str, object], *, resume: bool) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 KEYS = {
     "--data": "data.root",
+    "--model": "model",
     "--device": "runtime.device",
     "--precision": "runtime.precision",
     "--deterministic": "runtime.deterministic",
@@ -29,7 +30,9 @@ KEYS = {
 
 
 def resolve(source: str, *, sets: Sequence[str] | None, options: Mapping[str, object]) -> "Recipe":
-    """The recipe at `source` under `--set` and the options that were given; an option outranks a `--set`.
+    """The recipe at `source` under `--set` and the options that were given.
+
+    An option outranks a `--set`, but for `--model`, which stands for a whole section that a `--set` may add to.
 
     Raises:
         RecipeError: the recipe or a value does not hold.
@@ -43,7 +46,9 @@ def resolve(source: str, *, sets: Sequence[str] | None, options: Mapping[str, ob
         if value is not None
     }
     try:
-        return load_recipe(source, overrides=(*(sets or ()), *given.values()))
+        section = [text for option, text in given.items() if option == "--model"]
+        rest = [text for option, text in given.items() if option != "--model"]
+        return load_recipe(source, overrides=(*section, *(sets or ()), *rest))
     except RecipeError as error:
         faults = tuple(_in_words_of_options(fault, given) for fault in error.faults)
         raise RecipeError(source, faults, hint=error.hint) from error

@@ -9,7 +9,7 @@ import typer
 from namprune import console
 from namprune.cli.options import RUNS, AsJson, Runs
 from namprune.errors import UserError
-from namprune.report import FORMATS, collect, summarise, to_json, to_table
+from namprune.report import FORMATS, Report, collect, to_json, to_tables
 from namprune.runs import RunStore, write_atomic
 
 Format = Literal["table", "md", "csv", "json"]
@@ -23,19 +23,19 @@ def report_command(
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs: accuracy, MACs, parameters and latency, averaged over seeds."""
+    """Compare runs: accuracy, MACs, parameters and latency, averaged over seeds; and the files exported of them."""
     chosen = _format(form, output=output, as_json=as_json)
-    collection = collect(RunStore(runs), names=names)
-    rows, flawed = summarise(collection), collection.flawed
+    report = Report.of(collect(RunStore(runs), names=names))
     if output:
-        write_atomic(output, FORMATS[chosen](rows, flawed=flawed))
-        console.message(f"report of {len(rows)} rows written to {output}")
+        write_atomic(output, FORMATS[chosen](report))
+        console.message(f"report of {len(report.rows)} rows written to {output}")
     if as_json:
-        console.print_json(json.loads(to_json(rows, flawed=flawed)))
+        console.print_json(json.loads(to_json(report)))
     elif not output and chosen == "table":
-        console.show(to_table(rows, flawed=flawed))
+        for table in to_tables(report):
+            console.show(table)
     elif not output:
-        console.output(FORMATS[chosen](rows, flawed=flawed))
+        console.output(FORMATS[chosen](report))
 
 
 def _format(form: Format | None, *, output: Path | None, as_json: bool) -> str:

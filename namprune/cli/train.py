@@ -1,10 +1,13 @@
 """namprune train: a recipe becomes a run, or the widths of a pruned run become one with fresh weights."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from namprune import console
 from namprune.choices import AttentionName
+from namprune.cli.given import BASE, Model, Weights, model_section
 from namprune.cli.launch import spread
 from namprune.cli.options import (
     RUNS,
@@ -23,6 +26,9 @@ from namprune.cli.overrides import resolve
 from namprune.cli.resume import reject, resumed
 from namprune.errors import UserError
 from namprune.runs import RunStore
+
+if TYPE_CHECKING:
+    from namprune.recipe import Recipe
 
 Like = Annotated[
     str | None,
@@ -52,6 +58,8 @@ def train_command(
     attention: Annotated[
         AttentionName | None, typer.Option(help="Attention in place of the recipe's, with its default options.")
     ] = None,
+    model: Model = None,
+    weights: Weights = None,
     like: Like = None,
     resume: Resume = False,
     sets: Sets = None,
@@ -64,8 +72,9 @@ def train_command(
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Train the network of a recipe."""
+    """Train the network of a recipe, or one from elsewhere."""
     store = RunStore(runs)
+    section = model_section(model, weights)
     options = {"--data": data, "--device": device, "--precision": precision, "--deterministic": deterministic}
     if not resume:
         if run is not None:
@@ -73,12 +82,12 @@ def train_command(
         if name is not None:
             store.unused(name)  # said before torch is loaded
     if resume:
-        reject("train", {"--name": name, "--like": like, "--attention": attention})
+        reject("train", {"--name": name, "--like": like, "--attention": attention, "--model": model})
         with spread(devices):
             result = resumed(run, recipe, store=store, kinds=("train", "scratch"), sets=sets, options=options)
     elif like is not None:
-        if recipe is not None or attention is not None:
-            raise UserError("train: --like takes recipe and attention from its run", hint="leave the others out")
+        if recipe is not None or attention is not None or model is not None:
+            raise UserError("train: --like takes recipe, attention and model from its run", hint="leave the others out")
         shape = store.open(like)
         checked = resolve(str(shape.recipe), sets=sets, options=options)
         from namprune.stages.scratch import scratch
@@ -86,16 +95,31 @@ def train_command(
         with spread(devices):
             result = scratch(shape, checked, store=store, name=name)
     else:
-        if recipe is None:
-            raise UserError("train: --recipe is missing", hint="`namprune recipes` lists those that are shipped")
-        checked = resolve(recipe, sets=sets, options=options)
-        if attention is not None:
-            from namprune.recipe.variant import with_attention
-
-            checked = with_attention(checked, attention)
+        checked = _recipe(recipe, section, attention, sets=sets, options=options)
         from namprune.stages.train import train
 
         with spread(devices):
             result = train(checked, store=store, name=name)
     show_outcome(result, runs=runs, as_json=as_json)
     suggest(f"prune {result.name}" if result.kind == "train" else "report", runs=runs)
+
+
+def _recipe(
+    recipe: str | None,
+    section: Mapping[str, str] | None,
+    attention: AttentionName | None,
+    *,
+    sets: Sequence[str] | None,
+    options: Mapping[str, object],
+) -> "Recipe":
+    """What is to be trained."""
+    if recipe is None and section is None:
+        raise UserError("train: --recipe is missing", hint="`namprune recipes` lists those that are shipped")
+    checked = resolve(recipe or BASE, sets=sets, options={"--model": section, **options})
+    if section is not None and getattr(checked.model, "weights", None) is None:
+        console.message("--weights is not said: the network starts fresh")
+    if attention is None:
+        return checked
+    from namprune.recipe.variant import with_attention
+
+    return with_attention(checked, attention)

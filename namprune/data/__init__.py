@@ -9,7 +9,7 @@ from namprune.data.cifar import build_cifar10, build_cifar100
 from namprune.data.digits import build_digits
 from namprune.data.imagefolder import build_imagefolder
 from namprune.data.images import Batch, Contiguous, Data, Images
-from namprune.recipe.schema import DataSection
+from namprune.recipe.data import DataSection
 
 __all__ = ["DATASETS", "Batch", "Data", "Images", "build_data"]
 

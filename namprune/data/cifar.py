@@ -15,7 +15,7 @@ from namprune.data.parquet import LAYOUT, find_parquet, read_parquet
 from namprune.data.resident import Pictures, resident_data
 from namprune.data.split import hold_out, limited
 from namprune.errors import DataError
-from namprune.recipe.schema import DataSection
+from namprune.recipe.data import DataSection
 
 TIMEOUT = 20
 """Seconds without an answer after which a download is given up."""

@@ -1,6 +1,7 @@
 """Decoding of JPEG, PNG, WebP and BMP files that nobody has checked yet."""
 
 import os
+import stat
 import struct
 import warnings
 import zlib
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from namprune import console
 from namprune.errors import DataError
 from namprune.signals import poll
 
@@ -46,9 +48,11 @@ def open_rgb(file: Path | IO[bytes], *, formats: tuple[str, ...]) -> Image.Image
     """Decode one picture to 8-bit RGB. An alpha channel is dropped, EXIF orientation is not applied.
 
     Raises:
-        ValueError: more than 40 megapixels, or more than 8 bits per channel.
+        ValueError: more than 40 megapixels, more than 8 bits per channel, or no regular file.
         OSError: or another of Pillow's errors: not a picture of these formats, or a broken one.
     """
+    if isinstance(file, Path) and not stat.S_ISREG(file.stat().st_mode):
+        raise ValueError("no regular file")  # to open a pipe would wait for its writer
     with Image.open(file, formats=formats) as picture:
         width, height = picture.size
         if width * height > MAX_PIXELS:
@@ -66,27 +70,44 @@ def decode_all(decode: Decode, names: Sequence[str], *, side: int, threads: int)
     """
     pixels = np.empty((len(names), side, side, 3), dtype=np.uint8)
 
-    def fill(start: int) -> list[str]:
+    def fill(i: int) -> None:
+        pixels[i] = decode(i)
+
+    each_picture(fill, names, threads=threads)
+    return torch.from_numpy(pixels)
+
+
+def each_picture(
+    read: Callable[[int], object], names: Sequence[str], *, threads: int, bar: console.Progress | None = None
+) -> None:
+    """Call `read` for the pictures 0, 1, ... called `names`.
+
+    Raises:
+        DataError: naming the pictures that cannot be read, with the reason.
+    """
+
+    def read_some(start: int) -> list[str]:
         faults = []
         for i in range(start, min(start + CHUNK, len(names))):
             poll()
             try:
-                pixels[i] = decode(i)
+                read(i)
             except _UNREADABLE as error:
-                faults.append(f"{names[i]} ({_reason(error)})")
+                faults.append(f"{' '.join(names[i].splitlines())} ({_reason(error)})")
+            if bar:
+                bar.advance()
         return faults
 
     # The filters of `warnings` are one per process: set here, around the threads, not inside them.
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        faults = [fault for found in pool.map(fill, range(0, len(names), CHUNK)) for fault in found]
+        faults = [fault for found in pool.map(read_some, range(0, len(names), CHUNK)) for fault in found]
     if faults:
         more = f" and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise DataError(
             f"{len(faults)} of {len(names)} pictures cannot be used: {', '.join(faults[:NAMED])}{more}",
             hint="replace or remove them",
         )
-    return torch.from_numpy(pixels)
 
 
 def _reason(error: Exception) -> str:

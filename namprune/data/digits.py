@@ -6,7 +6,7 @@ from namprune.data.images import Data
 from namprune.data.resident import Pictures, resident_data
 from namprune.data.split import hold_out, limited
 from namprune.errors import DataError
-from namprune.recipe.schema import DataSection
+from namprune.recipe.data import DataSection
 
 MEAN, STD = (0.3053,), (0.3759,)
 """Of all 1,797 pictures, brightness in [0, 1]."""

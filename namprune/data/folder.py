@@ -1,15 +1,18 @@
 """Folders of pictures, one folder per class: found, checked and decoded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-from namprune.data.decode import MAX_PIXELS, decode_all, open_rgb
+from namprune import console
+from namprune.data.decode import MAX_PIXELS, decode_all, each_picture, open_rgb
 from namprune.errors import DataError
 from namprune.signals import poll
 
@@ -61,8 +64,12 @@ def list_splits(root: Path) -> tuple[dict[str, Listing], tuple[str, ...]]:
     return {split: _list(root / split, classes) for split in present}, classes
 
 
-def decode_files(files: Sequence[Path], *, side: int, threads: int) -> Tensor:
-    """Decode, bring the shorter side to `side` (antialiased), cut the centre: uint8 (N, side, side, 3).
+Show: TypeAlias = Callable[[int, Image.Image], Image.Image]
+"""From the place of a picture in its batch and the whole picture to the square of it that is shown."""
+
+
+def decode_files(files: Sequence[Path], *, side: int, threads: int, show: Show | None = None) -> Tensor:
+    """Decode to uint8 (N, side, side, 3): what `show` gives, else its centre, the shorter side resized (antialiased).
 
     Raises:
         DataError: naming the files that cannot be read.
@@ -70,17 +77,39 @@ def decode_files(files: Sequence[Path], *, side: int, threads: int) -> Tensor:
     from torchvision.transforms.v2 import functional
 
     def decode(i: int) -> NDArray[np.uint8]:
-        picture = open_rgb(files[i], formats=FORMATS)
-        if max(picture.size) * side**2 > MAX_PIXELS * min(picture.size):
-            raise ValueError(f"{picture.width}x{picture.height} pixels, too long and thin to be resized")
+        picture = _open(files[i], side=side)
+        if show:
+            return np.asarray(show(i, picture))
         picture = functional.resize(picture, [side], antialias=True)
         return np.asarray(functional.center_crop(picture, [side, side]))
 
     return decode_all(decode, [str(file) for file in files], side=side, threads=threads)
 
 
+def check_files(files: Sequence[Path], *, side: int, threads: int) -> None:
+    """Decode every file and keep none, with a bar.
+
+    Raises:
+        DataError: naming the files that `decode_files` could not read.
+    """
+    with console.progress(len(files), "checking pictures") as bar:
+        names = [str(file) for file in files]
+        each_picture(lambda i: _open(files[i], side=side), names, threads=threads, bar=bar)
+
+
+def _open(file: Path, *, side: int) -> Image.Image:
+    picture = open_rgb(file, formats=FORMATS)
+    if max(picture.size) * side**2 > MAX_PIXELS * min(picture.size):
+        raise ValueError(f"{picture.width}x{picture.height} pixels, too long and thin to be resized")
+    return picture
+
+
 def _classes(split: Path) -> tuple[str, ...]:
-    return tuple(sorted(entry.name for entry in _visible(split) if entry.is_dir()))
+    names = tuple(sorted(entry.name for entry in _visible(split) if entry.is_dir()))
+    for name in names:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):  # bytes that are no UTF-8
+            raise DataError(f"{split / name}: the name of a class must be text", hint="rename the folder")
+    return names
 
 
 def _list(split: Path, classes: tuple[str, ...]) -> Listing:

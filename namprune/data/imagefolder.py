@@ -2,20 +2,22 @@
 
 import hashlib
 import os
-from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 
 from namprune.data.decode import cores
 from namprune.data.folder import Listing, decode_files, list_splits
-from namprune.data.images import Data
+from namprune.data.images import Data, Images
+from namprune.data.inspection import inspect
 from namprune.data.normalize import Normalize
-from namprune.data.resident import Pictures, resident_data
+from namprune.data.resident import Pictures, ResidentImages
 from namprune.data.split import hold_out, limited
 from namprune.data.streamed import StreamedImages
+from namprune.data.view import RandomView
 from namprune.distributed import share
-from namprune.recipe.schema import DataSection
+from namprune.recipe.data import DataSection
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, in [0, 1]."""
@@ -27,14 +29,17 @@ MEMORY_SHARE = 0.25
 
 
 def build_imagefolder(section: DataSection, *, device: torch.device) -> Data:
-    """Pictures of shape (3, image_size, image_size), in memory where they fit."""
+    """Pictures of shape (3, image_size, image_size), in memory where they fit and are not drawn anew each time."""
+    side = section.image_size or IMAGE_SIZE
+    view = RandomView(side=side, crop=section.crop, least=section.crop_scale, augment=section.augment)
     return load_imagefolder(
         Path(section.root or "data/imagefolder"),
-        side=section.image_size or IMAGE_SIZE,
+        side=side,
         limit=section.limit,
         val_fraction=section.val_fraction,
-        pad=section.pad,
+        pad=section.pad if section.crop == "pad" else 0,
         flip=section.flip,
+        view=view if section.crop == "resized" or section.augment != "none" else None,
         device=device,
     )
 
@@ -48,46 +53,58 @@ def load_imagefolder(
     pad: int,
     flip: bool,
     device: torch.device,
+    view: RandomView | None = None,
     resident: bool | None = None,
     workers: int | None = None,
 ) -> Data:
     """Pictures under `root`. If only one of val and test exists, it is the test set; val is split off train.
 
-    `resident`: whether they are kept in memory; by default if they fit. `workers`: processes that stream.
+    `view`: how training pictures are shown, which are then decoded anew in each epoch. `resident`: whether all others
+    are kept in memory; by default if they fit. `workers`: processes that decode what is not kept.
 
     Raises:
-        DataError: a layout that does not hold, or (in memory) a picture that cannot be read.
+        DataError: a layout that does not hold, or a picture that cannot be read.
     """
     found, classes = list_splits(root)
-    label = root.resolve().name
     splits = _divide(found, classes, limit=limit, val_fraction=val_fraction)
+    kept = {name: part for name, part in splits.items() if name != "train" or view is None}
     if resident is None:
-        pictures = sum(len(part.files) for part in splits.values())
+        pictures = sum(len(part.files) for part in kept.values())
         resident = pictures * 3 * (side + 2 * pad) ** 2 <= MEMORY_SHARE * _free_bytes(device)
-    if resident:
-        decoded = {
-            name: Pictures(pixels=decode_files(part.files, side=side, threads=cores()), labels=part.labels)
-            for name, part in splits.items()
-        }
-        data = resident_data(
-            **decoded, label=label, classes=classes, mean=MEAN, std=STD, pad=pad, flip=flip, device=device
-        )
-        return replace(data, digest=_digest(root, splits))
-    normalize = Normalize(MEAN, STD, device=device)
-    streams = {
-        name: StreamedImages(
-            part.files,
-            part.labels,
-            side=side,
-            normalize=normalize,
-            pad=pad if name == "train" else 0,
-            flip=flip and name == "train",
-            device=device,
-            workers=share(cores()) if workers is None else workers,
-        )
-        for name, part in splits.items()
+    decoded = {
+        name: Pictures(pixels=decode_files(part.files, side=side, threads=cores()), labels=part.labels)
+        for name, part in (kept.items() if resident else ())
     }
-    return Data(**streams, label=label, classes=classes, input_shape=(3, side, side), digest=_digest(root, splits))
+    inspect(root, splits, unread=splits.keys() - decoded.keys(), side=side)
+    normalize = Normalize(MEAN, STD, device=device)
+
+    def images(name: str) -> Images:
+        train = name == "train"
+        options: _Options = {"pad": pad * train, "flip": flip and train, "normalize": normalize, "device": device}
+        if name in decoded:
+            return ResidentImages(decoded[name], **options)
+        part, count = splits[name], share(cores()) if workers is None else workers
+        drawn = view if train else None
+        return StreamedImages(part.files, part.labels, side=side, workers=count, view=drawn, **options)
+
+    return Data(
+        train=images("train"),
+        val=images("val"),
+        test=images("test"),
+        label=root.resolve().name,
+        classes=classes,
+        input_shape=(3, side, side),
+        digest=_digest(root, splits),
+    )
+
+
+class _Options(TypedDict):
+    """What both kinds of `Images` take."""
+
+    normalize: Normalize
+    pad: int
+    flip: bool
+    device: torch.device
 
 
 def _divide(
@@ -122,5 +139,6 @@ def _digest(root: Path, splits: dict[str, Listing]) -> str:
     digest = hashlib.sha256()
     for name, part in splits.items():
         for file, label in zip(part.files, part.labels.tolist(), strict=True):
-            digest.update(f"{name} {file.relative_to(root)} {file.stat().st_size} {label}\n".encode())
+            line = f"{name} {file.relative_to(root)} {file.stat().st_size} {label}\n"
+            digest.update(os.fsencode(line))  # a name need not be UTF-8
     return digest.hexdigest()

@@ -11,7 +11,7 @@ from torch import Tensor
 from namprune.choices import DataName
 from namprune.data import cifar, digits, imagefolder
 from namprune.data.decode import cores
-from namprune.data.folder import decode_files
+from namprune.data.folder import check_files, decode_files
 from namprune.data.normalize import Normalize
 
 MOMENTS: dict[DataName, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -21,6 +21,15 @@ MOMENTS: dict[DataName, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagefolder": (imagefolder.MEAN, imagefolder.STD),
 }
 """Mean and standard deviation that each data set normalizes by."""
+
+
+def check_pictures(files: Sequence[Path], *, input_shape: tuple[int, int, int]) -> None:
+    """Decode every file and keep none.
+
+    Raises:
+        DataError: naming the files that `read_pictures` could not read.
+    """
+    check_files(files, side=input_shape[1], threads=cores())
 
 
 def read_pictures(files: Sequence[Path], *, input_shape: tuple[int, int, int]) -> Tensor:

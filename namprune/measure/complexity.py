@@ -2,7 +2,8 @@
 
 Convention: one multiply-accumulate of a convolution or linear layer counts one; BatchNorm counts nothing, because
 it folds into its convolution (thop's own rule counts it four per element, which is 9 % of MobileNetV2 and no
-multiply-accumulate); an attention module counts what its `macs` says, its element-wise products included.
+multiply-accumulate), and nothing do other norms, poolings and activations; an attention module counts what its `macs`
+says, its element-wise products included.
 """
 
 import copy
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
 
 from namprune.attention import Attention
@@ -35,17 +37,26 @@ def complexity(model: nn.Module, input_shape: Shape) -> Complexity:
     )
 
 
+_MULTIPLYING = (_ConvNd, nn.Linear, nn.RNNBase, nn.RNNCellBase)
+"""Layers of multiply-accumulates; thop counts operations of pooling and normalization, too."""
+
+_COUNTED = (nn.Conv2d, nn.Linear)
+"""Whose subclasses count as they do: timm has some of its own."""
+
+
 def layer_macs(model: nn.Module, input_shape: Shape) -> dict[str, int]:
     """MACs of one picture by layer name, for every layer that has any."""
-    rules: dict[type[nn.Module], Callable[..., None]] = {
-        nn.BatchNorm2d: _count_nothing,
-        nn.BatchNorm1d: _count_nothing,
-    }
-    rules |= {type(module): _count_attention for module in model.modules() if isinstance(module, Attention)}
+    rules: dict[type[nn.Module], Callable[..., None]] = {}
     with _example(model, input_shape) as (probe, x), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # thop compares versions with distutils
         from thop import profile
+        from thop.profile import register_hooks
 
+        rules |= {kind: _count_nothing for kind in register_hooks if not issubclass(kind, _MULTIPLYING)}
+        rules |= {type(module): _count_attention for module in model.modules() if isinstance(module, Attention)}
+        for kind in {type(module) for module in model.modules()}:  # thop knows exact classes alone
+            if base := next((base for base in _COUNTED if issubclass(kind, base)), None):
+                rules[kind] = register_hooks[base]
         _, _, tree = profile(probe, inputs=(x,), custom_ops=rules, verbose=False, ret_layer_info=True)
     return dict(_leaves(tree, ""))
 

@@ -2,7 +2,8 @@
 
 import copy
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ BLOCKS = 15
 BLOCK_SECONDS = 0.02
 """A block runs a network as often as fits this time, at least once."""
 
+Forward = Callable[[], object]
+"""One forward pass of a network that is loaded, on an input that is there."""
+
 
 def interleaved_latency(
     models: Mapping[str, nn.Module],
@@ -28,21 +32,29 @@ def interleaved_latency(
     channels_last: bool = True,
     blocks: int = BLOCKS,
 ) -> dict[str, Latency]:
-    """Median and IQR of one forward pass in eval mode per network, over `blocks` blocks taken in turns.
+    """`interleaved` of networks in eval mode, as PyTorch runs them.
 
-    The first run of each network is warm-up and is thrown away. Copies are timed: the networks, all on one device,
-    stay as they are.
+    Copies are timed: the networks, all on one device, stay as they are.
     """
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    timers: dict[str, Timer] = {}
-    for name, model in models.items():
-        device = next(model.parameters()).device
-        x = torch.randn(batch, *input_shape, device=device).to(memory_format=memory_format)
-        timers[name] = Timer(
-            "forward(model, x)",
-            globals={"forward": _forward, "model": copy.deepcopy(model).eval().to(memory_format=memory_format), "x": x},
-            num_threads=torch.get_num_threads(),
-        )
+    forwards = {
+        name: eager(copy.deepcopy(model), input_shape, batch=batch, channels_last=channels_last)
+        for name, model in models.items()
+    }
+    device = next(next(iter(models.values())).parameters()).device
+    return interleaved(forwards, batch=batch, blocks=blocks, device=device)
+
+
+def interleaved(
+    forwards: Mapping[str, Forward], *, batch: int, device: torch.device, blocks: int = BLOCKS
+) -> dict[str, Latency]:
+    """Median and IQR of one forward pass of `batch` pictures per network, over `blocks` blocks taken in turns.
+
+    Two passes before each block are warm-up, and not counted.
+    """
+    timers = {
+        name: Timer("forward()", globals={"forward": forward}, num_threads=torch.get_num_threads())
+        for name, forward in forwards.items()
+    }
     taken: dict[str, list[Measurement]] = {name: [] for name in timers}
     # The clock waits for the current device alone; and what is said of a network is its best speed, however it trains.
     current = device.index if device.type == "cuda" else None
@@ -55,10 +67,29 @@ def interleaved_latency(
     return {name: _latency(batch, block) for name, block in taken.items()}
 
 
-def _forward(model: nn.Module, x: Tensor) -> Tensor:
-    with torch.inference_mode():
-        logits: Tensor = model(x)
-    return logits
+def eager(model: nn.Module, input_shape: tuple[int, int, int], *, batch: int, channels_last: bool) -> Forward:
+    """Passes of a network that is brought to eval mode and the memory format, with noise on its device as input."""
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    model = model.eval().to(memory_format=memory_format)
+    x = torch.randn(batch, *input_shape, device=next(model.parameters()).device).to(memory_format=memory_format)
+
+    def forward() -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = model(x)
+        return logits
+
+    return forward
+
+
+@contextmanager
+def on_threads(count: int | None) -> Iterator[int]:
+    """Until it is left, PyTorch computes with so many threads of the processor, None: as many as now; their number."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(count or before)
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
 
 
 def _latency(batch: int, blocks: Sequence[Measurement]) -> Latency:

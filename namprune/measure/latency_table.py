@@ -5,7 +5,6 @@ whoever doubts its figures deletes it.
 """
 
 import hashlib
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from namprune.cache import cache_folder
 from namprune.device import describe_environment
 from namprune.errors import RunError
 from namprune.result import record_from_json, to_json
@@ -69,8 +69,7 @@ class LatencyTable:
         """Its file."""
         machine = (self.device, self.threads, self.torch_version)
         key = (machine, self.network, self.input_shape, self.batch, self.channels_last)
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return folder / "namprune" / f"latency-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.json"
+        return cache_folder() / f"latency-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.json"
 
     def look_up(self, widths: str, measure: Callable[[], Pair]) -> Pair:
         """What was taken of a network of these widths; if nothing was, it is measured now and written down."""

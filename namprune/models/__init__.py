@@ -1,4 +1,4 @@
-"""Networks by name. Each takes its attention as a factory and knows none by name."""
+"""Networks: our own by name, each of which takes its attention as a factory, and those that were made elsewhere."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,11 +6,16 @@ from functools import partial
 import torch
 from torch import nn
 
-from namprune.attention import build_attention
+from namprune.attention import AttentionFactory, build_attention
 from namprune.errors import UserError
 from namprune.models.blocks import AttentionPlan
+from namprune.models.families import default_places
 from namprune.models.mobilenetv2 import MobileNetV2
 from namprune.models.resnet import BasicBlock, Bottleneck, cifar_resnet, imagenet_resnet
+from namprune.models.sources import foreign_network
+from namprune.models.surgery import insert
+from namprune.models.weights import load_weights
+from namprune.recipe.model import NamedModel
 from namprune.recipe.schema import Recipe
 
 __all__ = ["MODELS", "AttentionPlan", "build_model"]
@@ -28,22 +33,52 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def build_model(recipe: Recipe, *, classes: int, input_shape: tuple[int, int, int]) -> nn.Module:
+def build_model(
+    recipe: Recipe, *, classes: int, input_shape: tuple[int, int, int], pretrained: bool = False
+) -> nn.Module:
     """The dense network of a recipe on the CPU, its weights drawn from the recipe's seed.
 
+    With `pretrained` those of `model.weights` are loaded, if the recipe names any; where the network is trained, for
+    other classes too.
+
     Raises:
-        UserError: the attention's options do not fit the width of a layer.
+        UserError: the network or its weights cannot be had, do not fit each other or the pictures, or the attention's
+            options do not fit a layer.
     """
-    section = recipe.model
-    plan = AttentionPlan(build_attention(recipe.attention), getattr(recipe.attention, "placement", "block"))
+    factory = build_attention(recipe.attention)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
         try:
-            return MODELS[section.name](
-                input_shape=input_shape, classes=classes, width=section.width, stem=section.stem, attention=plan
-            )
+            if isinstance(recipe.model, NamedModel):
+                return _own(recipe, recipe.model, factory, classes=classes, input_shape=input_shape)
+            model = foreign_network(recipe.model, classes=classes, input_shape=input_shape)
+            if pretrained:
+                load_weights(model, recipe.model, new_head=recipe.train.epochs > 0)
+            if factory is not None:
+                places = getattr(recipe.attention, "at", ()) or default_places(model)
+                insert(model, factory, places, input_shape)
         except ValueError as error:
             raise UserError(
-                f"{section.name} of model.width {section.width:g} with attention {recipe.attention.name}: {error}",
-                hint="change the attention's options or model.width",
+                f"{_named(recipe)} with attention {recipe.attention.name}: {error}",
+                hint="change the attention's options or the network's width",
             ) from error
+    return model
+
+
+def _own(
+    recipe: Recipe,
+    section: NamedModel,
+    factory: AttentionFactory | None,
+    *,
+    classes: int,
+    input_shape: tuple[int, int, int],
+) -> nn.Module:
+    plan = AttentionPlan(factory, getattr(recipe.attention, "placement", "block"))
+    return MODELS[section.name](
+        input_shape=input_shape, classes=classes, width=section.width, stem=section.stem, attention=plan
+    )
+
+
+def _named(recipe: Recipe) -> str:
+    section = recipe.model
+    return f"{section.name} of model.width {section.width:g}" if isinstance(section, NamedModel) else section.label

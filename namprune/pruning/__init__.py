@@ -5,7 +5,8 @@ from namprune.pruning.compensate import compensate
 from namprune.pruning.curves import measure_sensitivity
 from namprune.pruning.cut import GroupCut
 from namprune.pruning.dead import dead_plan
-from namprune.pruning.graph import ChannelGraph, ChannelGroup
+from namprune.pruning.graph import ChannelGraph
+from namprune.pruning.group import ChannelGroup
 from namprune.pruning.importance import IMPORTANCES, Criterion, needs_batches
 from namprune.pruning.measured import accuracy_drop, cut_accuracy, latency_target
 from namprune.pruning.plan import PruningPlan, compose

@@ -1,9 +1,10 @@
 """How many channels each group gives: exact counts under a floor and a divisor.
 
 Each group offers its least important channels in blocks that bring its width from one allowed value to the next
-lower one (with `round_to=1` a block is one channel). Blocks go in the order of their mean score, as many as the
-count asked for admits: never more than asked, never below the floor, ties in order of position. A share counts from the
-width that a group had before any earlier cut, and so does the floor: several cuts end where one would.
+lower one (with `round_to=1` a block is one channel, or the channels that only go at once). Blocks go in the order of
+their mean score, as many as the count asked for admits: never more than asked, never below the floor, ties in order of
+position. A share counts from the width that a group had before any earlier cut, and so does the floor: several cuts end
+where one would.
 """
 
 import heapq
@@ -25,17 +26,23 @@ def allocate(
     held: Mapping[int, int] | None = None,
     fixed: Mapping[int, float] | None = None,
     full: Sequence[int] | None = None,
+    units: Sequence[Tensor | None] | None = None,
 ) -> list[Tensor]:
     """Indices to keep per group, ascending, given the (size,) scores of each group.
 
     `global` removes `round(ratio * all channels)` together, `local` `round(ratio * size)` of each group;
     less where floor or divisor do not admit that much. By position of the groups, `held` gives some a least width of
     their own, `fixed` a ratio of their own, which they have apart from the others, and `full` are the widths that
-    ratios and floor count from, where groups are narrower by now.
+    ratios and floor count from, where groups are narrower by now. `units` say of some groups which channels only go at
+    once: a number for each, all numbers equally often. These rank by the mean of their scores.
     """
     sizes = [len(score) for score in scores]
+    units = units or [None] * len(scores)
     full, fixed = full or sizes, fixed or {}
-    least = [_least(now, before, floor, round_to) for now, before in zip(sizes, full, strict=True)]
+    orders = [_ascending(score, unit) for score, unit in zip(scores, units, strict=True)]
+    ranked = [score[order] for score, order in zip(scores, orders, strict=True)]
+    steps = [math.lcm(round_to, 1 if unit is None else int((unit == unit[0]).sum())) for unit in units]
+    least = [_least(now, before, floor, step) for now, before, step in zip(sizes, full, steps, strict=True)]
     for group, width in (held or {}).items():
         least[group] = max(least[group], width)
     others = [group for group in range(len(sizes)) if group not in fixed]
@@ -45,9 +52,9 @@ def allocate(
     for pool, share in pools:
         before = sum(full[group] for group in pool)
         wanted = _count(share, before) - (before - sum(sizes[group] for group in pool))
-        gone = _remove([scores[group] for group in pool], [least[group] for group in pool], wanted, round_to)
+        gone = _remove([_blocks(ranked[group], least[group], steps[group]) for group in pool], wanted)
         removed |= zip(pool, gone, strict=True)
-    return [score.argsort(stable=True)[removed[group] :].sort().values for group, score in enumerate(scores)]
+    return [order[removed[group] :].sort().values for group, order in enumerate(orders)]
 
 
 def least_width(size: int, *, floor: float, round_to: int) -> int:
@@ -63,10 +70,18 @@ def _count(ratio: float, size: int) -> int:
     return int(ratio * size + 0.5)
 
 
-def _remove(scores: Sequence[Tensor], least: Sequence[int], wanted: int, round_to: int) -> list[int]:
-    """How many channels each group loses so that together they lose as many of `wanted` as possible."""
-    removed = [0] * len(scores)
-    steps = [_blocks(score, width, round_to) for score, width in zip(scores, least, strict=True)]
+def _ascending(score: Tensor, units: Tensor | None) -> Tensor:
+    """Indices in the order of the scores, those of a unit together."""
+    if units is None:
+        return score.argsort(stable=True)
+    means = score.new_zeros(int(units.max()) + 1).scatter_reduce(0, units, score, "mean", include_self=False)
+    ranks = means.argsort(stable=True).argsort()
+    return ranks[units].argsort(stable=True)
+
+
+def _remove(steps: Sequence[Sequence[tuple[float, int]]], wanted: int) -> list[int]:
+    """How many channels each group loses, step by step, so that together they lose as many of `wanted` as possible."""
+    removed = [0] * len(steps)
     # The scores of a group's blocks rise, so the cheapest block at hand is always some group's next one.
     offers = [(*blocks[0], group, 0) for group, blocks in enumerate(steps) if blocks]
     heapq.heapify(offers)
@@ -81,13 +96,13 @@ def _remove(scores: Sequence[Tensor], least: Sequence[int], wanted: int, round_t
     return removed
 
 
-def _blocks(score: Tensor, least: int, round_to: int) -> list[tuple[float, int]]:
+def _blocks(ascending: Tensor, least: int, round_to: int) -> list[tuple[float, int]]:
     """(mean score, channels) of each step from the full width down to the least."""
-    ascending = score.double().sort(stable=True).values
-    width, blocks = len(score), []
+    ascending = ascending.double()
+    width, blocks = len(ascending), []
     while width > least:
         block = min(width % round_to or round_to, width - least)
-        start = len(score) - width
+        start = len(ascending) - width
         blocks.append((float(ascending[start : start + block].mean()), block))
         width -= block
     return blocks

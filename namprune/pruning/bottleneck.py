@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from namprune.attention import LEAST_HIDDEN, Attention, Bottleneck
 from namprune.choices import BottleneckRule
 from namprune.errors import PruneError
-from namprune.pruning.graph import ChannelGroup
+from namprune.pruning.group import Cuts
 
 WORTHWHILE = 0.05
 """Share of the network's parameters around hidden dimensions above which `auto` shrinks them."""
@@ -44,7 +44,7 @@ def shrinks(model: nn.Module, rule: BottleneckRule) -> bool:
     return around > WORTHWHILE * sum(parameter.numel() for parameter in model.parameters())
 
 
-def shrunk(cuts: Sequence[tuple[ChannelGroup, Tensor]]) -> tuple[BottleneckCut, ...]:
+def shrunk(cuts: Cuts) -> tuple[BottleneckCut, ...]:
     """What is left of every hidden dimension that gets narrower when each group keeps the given channels."""
     found = []
     for layer, (attention, keep) in narrowed(cuts).items():
@@ -56,7 +56,7 @@ def shrunk(cuts: Sequence[tuple[ChannelGroup, Tensor]]) -> tuple[BottleneckCut, 
     return tuple(found)
 
 
-def narrowed(cuts: Sequence[tuple[ChannelGroup, Tensor]]) -> dict[str, tuple[Attention, Tensor]]:
+def narrowed(cuts: Cuts) -> dict[str, tuple[Attention, Tensor]]:
     """The attentions that lose channels, by name, with the indices that they keep when each group keeps its own."""
     stays: dict[str, tuple[Attention, Tensor]] = {}
     for group, keep in cuts:

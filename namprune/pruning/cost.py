@@ -5,7 +5,7 @@ Those of a convolution or linear layer go with its inputs times its outputs; an 
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from namprune.attention import Attention
 from namprune.measure import attention_sizes, layer_macs
 from namprune.pruning.bottleneck import narrowed, narrowed_copy
-from namprune.pruning.graph import ChannelGroup
+from namprune.pruning.group import Cuts
 from namprune.pruning.size import Stored, Tensors, stored, stored_after
 
 
@@ -42,7 +42,7 @@ class Cost:
         """Of all layers."""
         return sum(self.macs.values())
 
-    def after(self, cuts: Sequence[tuple[ChannelGroup, Tensor]]) -> int:
+    def after(self, cuts: Cuts) -> int:
         """The total with only the given channels kept."""
         widths: dict[tuple[str, str], int] = {}
         lost: Counter[tuple[str, str]] = Counter()  # a layer behind a concatenation loses to several groups
@@ -60,7 +60,7 @@ class Cost:
         now = {name: self._attention(name, *cut) for name, cut in narrowed(cuts).items()}
         return math.floor(sum(now.get(name, macs * shares[name]) for name, macs in self.macs.items()))
 
-    def tensors_after(self, cuts: Sequence[tuple[ChannelGroup, Tensor]]) -> dict[str, Stored]:
+    def tensors_after(self, cuts: Cuts) -> dict[str, Stored]:
         """The tensors with only the given channels kept."""
         return stored_after(self.tensors, cuts, shrinks=self.shrinks)
 

@@ -6,10 +6,9 @@ from torch import Tensor
 
 from namprune.pruning.allocate import allocate
 from namprune.pruning.cost import Cost
-from namprune.pruning.graph import ChannelGroup
+from namprune.pruning.group import ChannelGroup, Cuts
 from namprune.pruning.ranking import Ranking
 from namprune.pruning.sensitivity import RATIOS, Curve, Sensitivity
-from namprune.pruning.target import Cuts
 from namprune.signals import poll
 
 
@@ -36,7 +35,7 @@ def measure_sensitivity(
         return 100 * round((before - now) * images) / images  # whole pictures
 
     def curve(group: ChannelGroup, score: Tensor) -> Curve:
-        kept = [allocate([score], ratio=ratio, scope="local", floor=0.0)[0] for ratio in ratios]
+        kept = [allocate([score], ratio=ratio, scope="local", floor=0.0, units=[group.units])[0] for ratio in ratios]
         return Curve(
             root=group.root,
             channels=group.size,

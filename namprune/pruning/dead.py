@@ -36,7 +36,7 @@ def dead_plan(
     for group, dead in zip(graph.groups, near_zero(graph.groups), strict=True):
         if group.norms and group.root not in kept:
             width = before.get(group.root, group.size)
-            spare = max(0, group.size - least_width(width, floor=floor, round_to=1))
+            spare = max(0, group.size - least_width(width, floor=floor, round_to=group.unit))
             dying, full, now = dying + min(int(dead.sum()), spare), full + width, now + group.size
     if not dying:
         return None

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from namprune.attention import NAM
-from namprune.pruning.graph import ChannelGroup, Member
+from namprune.pruning.group import ChannelGroup, Member
 from namprune.sparsity import NEAR_ZERO
 
 FLAT = 0.01
@@ -78,9 +78,9 @@ def near_zero(groups: Sequence[ChannelGroup]) -> list[Tensor]:
 
 
 def largest_factor(group: ChannelGroup) -> Tensor | None:
-    """The largest |γ| of a channel over the group's BatchNorms, not normalized; None without any."""
+    """The largest |γ| of a channel over the group's BatchNorms, and over what it goes with; None without any."""
     factors = [group.per_channel(norm, _gamma(norm).detach().abs()) for norm in group.norms]
-    return torch.stack(factors).amax(0) if factors else None
+    return group.per_unit(torch.stack(factors).amax(0), reduce="amax") if factors else None
 
 
 def _readers(group: ChannelGroup) -> list[Tensor]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from namprune.pruning.graph import ChannelGroup
+from namprune.pruning.group import ChannelGroup
 
 
 def norm_importance(group: ChannelGroup, *, p: int) -> Tensor:

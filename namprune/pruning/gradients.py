@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from namprune.data.images import Batch
 from namprune.modes import modes_kept
-from namprune.pruning.graph import ChannelGroup, Member
+from namprune.pruning.group import ChannelGroup, Member
 from namprune.signals import poll
 
 Products: TypeAlias = Mapping[nn.Parameter, Tensor]

@@ -14,7 +14,8 @@ from namprune.errors import PruneError
 from namprune.pruning.factors import bn_importance, nam_importance
 from namprune.pruning.filters import fpgm_importance, lamp_importance, norm_importance
 from namprune.pruning.gradients import FROM_GRADIENTS, mean_over_batches
-from namprune.pruning.graph import ChannelGraph, ChannelGroup
+from namprune.pruning.graph import ChannelGraph
+from namprune.pruning.group import ChannelGroup
 
 Importance: TypeAlias = Callable[[ChannelGroup], Tensor | None]
 """Group -> (size,) scores; None where the criterion finds nothing to judge by, and the group stays."""
@@ -27,7 +28,8 @@ def random_importance(group: ChannelGroup, *, seed: int) -> Tensor:
     """Uniform scores that depend on the seed and the group's name alone."""
     # The generator reads 32 bits of what it is seeded with, so seed and name must both be in them.
     generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {group.root}".encode()))
-    return torch.rand(group.size, generator=generator)
+    scores = torch.rand(group.size // group.unit, generator=generator)
+    return scores if group.units is None else scores[group.units]
 
 
 IMPORTANCES: dict[str, Callable[..., Tensor | None]] = {
@@ -93,4 +95,4 @@ def _checked(score: Tensor | None, group: ChannelGroup, name: str) -> Tensor | N
             f"prune.criterion: {name} gives scores for {group.root} that are not numbers",
             hint="look for parameters of the network that are not finite",
         )
-    return score.detach().cpu()
+    return group.per_unit(score.detach().cpu())

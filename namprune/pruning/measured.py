@@ -1,7 +1,6 @@
 """Goals that no arithmetic foretells: a copy of the network is cut for every candidate of the search, and measured."""
 
 import copy
-import gc
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -11,9 +10,10 @@ from namprune.choices import Precision
 from namprune.measure import LatencyTable, accuracy, interleaved_latency
 from namprune.pruning.bottleneck import shrink, shrunk
 from namprune.pruning.cost import Cost
-from namprune.pruning.graph import ChannelGraph
+from namprune.pruning.group import Cuts
+from namprune.pruning.knife import remove
 from namprune.pruning.repair import recalibrate
-from namprune.pruning.target import Cuts, Goal
+from namprune.pruning.target import Goal
 from namprune.result import Accuracy
 
 LATENCY_TOLERANCE = 0.05
@@ -54,7 +54,7 @@ def latency_target(
             return 1.0
 
         def take() -> tuple[float, float]:
-            pair = {"now": candidate(model, input_shape, cuts, shrinks=cost.shrinks), "before": dense or model}
+            pair = {"now": candidate(model, cuts, shrinks=cost.shrinks), "before": dense or model}
             taken = interleaved_latency(pair, input_shape, batch=batch, channels_last=channels_last)
             return taken["now"].median, taken["before"].median
 
@@ -73,7 +73,6 @@ def latency_target(
 
 def accuracy_drop(
     model: nn.Module,
-    input_shape: tuple[int, int, int],
     points: float,
     *,
     validation: Callable[[], Batches],
@@ -89,7 +88,6 @@ def accuracy_drop(
     after = partial(
         cut_accuracy,
         model,
-        input_shape,
         validation=validation,
         calibration=calibration,
         limit=limit,
@@ -107,7 +105,6 @@ def accuracy_drop(
 
 def cut_accuracy(
     model: nn.Module,
-    input_shape: tuple[int, int, int],
     cuts: Cuts,
     *,
     shrinks: bool,
@@ -119,7 +116,7 @@ def cut_accuracy(
     """Accuracy, on the validation batches, of a copy with only the given channels, its BatchNorm statistics
     re-estimated over `limit` batches for calibration; with 0 they stay.
     """
-    trial = candidate(model, input_shape, cuts, shrinks=shrinks)
+    trial = candidate(model, cuts, shrinks=shrinks)
     if limit:
         recalibrate(trial, calibration(), limit=limit)
     return accuracy(trial, validation(), precision=precision)
@@ -129,17 +126,12 @@ def _whole(cuts: Cuts) -> bool:
     return all(len(keep) == group.size for group, keep in cuts)
 
 
-def candidate(model: nn.Module, input_shape: tuple[int, int, int], cuts: Cuts, *, shrinks: bool) -> nn.Module:
+def candidate(model: nn.Module, cuts: Cuts, *, shrinks: bool) -> nn.Module:
     """A copy of a network with only the given channels; `shrinks`: bottlenecks of attentions shrink with them."""
     trial = copy.deepcopy(model)
-    graph = ChannelGraph(trial, input_shape)
     bottlenecks = shrunk(cuts) if shrinks else ()
-    for group, keep in cuts:
-        if len(keep) < group.size:
-            graph.remove(group.root, sorted(set(range(group.size)) - set(keep.tolist())))
+    remove(trial, cuts)
     shrink(trial, bottlenecks)
-    del graph
-    gc.collect()  # it is cyclic, and each would stay beside the next
     return trial
 
 

@@ -1,5 +1,6 @@
 """Decide what goes: score every group, search the share of the channels that reaches the aim, and say why."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,8 @@ from namprune.pruning.allocate import least_width
 from namprune.pruning.cost import Cost
 from namprune.pruning.cut import GroupCut
 from namprune.pruning.factors import near_zero
-from namprune.pruning.graph import ChannelGraph, ChannelGroup
+from namprune.pruning.graph import ChannelGraph
+from namprune.pruning.group import ChannelGroup
 from namprune.pruning.importance import Criterion, criterion_name
 from namprune.pruning.pins import Pin, pinned
 from namprune.pruning.plan import PruningPlan
@@ -190,7 +192,7 @@ def _near_zero(graph: ChannelGraph, groups: Sequence[GroupCut]) -> tuple[float, 
 
 
 def _note(group: ChannelGroup, keep: Tensor, terms: _Terms) -> str:
-    least = least_width(terms.full(group), floor=terms.floor, round_to=terms.round_to)
+    least = least_width(terms.full(group), floor=terms.floor, round_to=math.lcm(terms.round_to, group.unit))
     pin = terms.pins.get(group.root)
     if pin is not None and (pin.share == 0 or len(keep) not in (group.size, least)):
         return pin.why

@@ -24,7 +24,7 @@ class PrunedModel:
     plan: PruningPlan
     """Carries the same removal over to any other copy (`apply`) or to a file (`to_json`)."""
     proof: float
-    """Largest difference of its logits to those of the masked network, as a share of the largest."""
+    """Largest difference of its outputs to those of the masked network, as a share of the largest value of each."""
 
 
 def prune_model(
@@ -51,8 +51,13 @@ def prune_model(
     `target_macs` and `target` says how much goes, `criterion`, with `batches`, what goes, and `ratios` and `keep` what
     goes of some layers in any case, as in `make_plan`.
 
+    Any network of convolutions, linear layers and BatchNorms will do, whatever else is in it: what is not known to
+    hand each channel on as one channel keeps all that it reads (`PrunedModel.plan.skipped` says why, by layer). It may
+    return a tensor, or tensors in tuples, lists and dictionaries. None of these loses a channel, so the backbone of a
+    detector can be cut alone and put back: `detector.backbone = prune_model(detector.backbone, pictures).model`.
+
     Raises:
-        PruneError: the network cannot be traced, nothing can be removed, the target cannot be met, or a
+        PruneError: the network does not run on such pictures, nothing can be removed, the target cannot be met, or a
             pattern names nothing.
         ProofError: the cut network does not compute what the masked one does.
         ValueError: the example is no batch of pictures, or not one aim is given.

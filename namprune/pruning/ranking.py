@@ -9,11 +9,14 @@ from torch import Tensor
 
 from namprune.choices import BottleneckRule, Scope
 from namprune.data.images import Batch
+from namprune.errors import PruneError
 from namprune.pruning.allocate import allocate
 from namprune.pruning.bottleneck import BottleneckCut, shrinks, shrunk
 from namprune.pruning.cost import Cost
-from namprune.pruning.graph import ChannelGraph, ChannelGroup
-from namprune.pruning.importance import Criterion, score_groups
+from namprune.pruning.follow import OUTPUT
+from namprune.pruning.graph import ChannelGraph
+from namprune.pruning.group import ChannelGroup
+from namprune.pruning.importance import Criterion, criterion_name, score_groups
 from namprune.pruning.target import Found, Goal, bracket, missed, part_way, reached
 
 Shape: TypeAlias = tuple[int, int, int]
@@ -40,9 +43,21 @@ class Ranking:
         seed: int = 0,
         batches: Iterable[Batch] | None = None,
     ) -> "Ranking":
-        """Score every group, as `score_groups` does; the network is not touched."""
+        """Score every group, as `score_groups` does; the network is not touched.
+
+        Raises:
+            PruneError: no channels can go, or the criterion has nothing to judge any by.
+        """
+        if not graph.groups:
+            raise _nothing_to_cut(graph)
         scores = score_groups(graph, criterion, batches=batches, seed=seed)
         pairs = list(zip(graph.groups, scores, strict=True))
+        if all(score is None for score in scores):
+            raise PruneError(
+                f"prune.criterion: {criterion_name(criterion)} has nothing to judge by: "
+                "no channels that can go have BatchNorms",
+                hint="take --criterion l1, which judges by weights",
+            )
         return cls(
             scored=tuple((group, score) for group, score in pairs if score is not None),
             unscored=tuple(group for group, score in pairs if score is None),
@@ -61,9 +76,16 @@ class Ranking:
         full: Sequence[int] | None = None,
     ) -> list[Tensor]:
         """Indices that stay of each scored group, ascending; the other arguments are those of `allocate`."""
-        scores = [score for _, score in self.scored]
         return allocate(
-            scores, ratio=ratio, scope=scope, floor=floor, round_to=round_to, held=held, fixed=fixed, full=full
+            [score for _, score in self.scored],
+            ratio=ratio,
+            scope=scope,
+            floor=floor,
+            round_to=round_to,
+            held=held,
+            fixed=fixed,
+            full=full,
+            units=[group.units for group, _ in self.scored],
         )
 
     def macs_after(self, kept: Sequence[Tensor]) -> int:
@@ -156,6 +178,15 @@ class Ranking:
 
     def _cuts(self, kept: Sequence[Tensor]) -> list[tuple[ChannelGroup, Tensor]]:
         return [(group, keep) for (group, _), keep in zip(self.scored, kept, strict=True)]
+
+
+def _nothing_to_cut(graph: ChannelGraph) -> PruneError:
+    layers = [f"{layer}: {why}" for layer, why in graph.skipped.items() if why != OUTPUT]
+    more = f", and {len(layers) - 3} more" if len(layers) > 3 else ""
+    return PruneError(
+        "no channels of this network can go" + (f": {'; '.join(layers[:3])}{more}" if layers else ""),
+        hint="convolutions and linear layers can lose channels that only known operations carry on",
+    )
 
 
 class Choice(NamedTuple):

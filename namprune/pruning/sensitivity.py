@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from namprune.pruning.graph import ChannelGroup
+from namprune.pruning.group import ChannelGroup
 from namprune.result import record_from_json, to_json
 from namprune.table import Table, percent
 

@@ -6,16 +6,16 @@ BatchNorm entries with the outputs; an attention is narrowed on a copy and asked
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from namprune.attention import Attention
 from namprune.pruning.bottleneck import narrowed, narrowed_copy
-from namprune.pruning.graph import ChannelGroup
+from namprune.pruning.group import Cuts
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def stored(model: nn.Module) -> dict[str, Stored]:
     return {name: Stored(tuple(t.shape), t.element_size(), name in parameters) for name, t in state.items()}
 
 
-def stored_after(tensors: Tensors, cuts: Sequence[tuple[ChannelGroup, Tensor]], *, shrinks: bool) -> dict[str, Stored]:
+def stored_after(tensors: Tensors, cuts: Cuts, *, shrinks: bool) -> dict[str, Stored]:
     """The same with only the given channels kept; `shrinks`: bottlenecks of attentions shrink with them."""
     shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
     for group, keep in cuts:

@@ -1,15 +1,13 @@
 """What a cut is to reach, and the search for the share of the channels whose removal reaches it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
-
-from torch import Tensor
+from typing import NamedTuple
 
 from namprune.choices import TargetName
 from namprune.errors import PruneError
 from namprune.pruning.cost import Cost
-from namprune.pruning.graph import ChannelGroup
+from namprune.pruning.group import Cuts
 from namprune.pruning.size import file_bytes, parameters
 from namprune.result import Target
 from namprune.signals import poll
@@ -17,9 +15,6 @@ from namprune.table import worded
 
 TOLERANCE = 0.02
 """How far from what was asked for a cut may end, as a share of it, where that is known exactly beforehand."""
-
-Cuts: TypeAlias = Sequence[tuple[ChannelGroup, Tensor]]
-"""Groups with the indices that they keep."""
 
 
 @dataclass(frozen=True, kw_only=True)

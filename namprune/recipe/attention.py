@@ -1,10 +1,10 @@
 """What a recipe says of the attention: a section per module, told apart by `name`."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from namprune.choices import Placement
+from namprune.choices import AttentionName, Placement
 from namprune.recipe.section import Section
 
 
@@ -14,13 +14,33 @@ class NoAttention(Section):
     name: Literal["none"] = "none"
 
 
-class NAMSection(Section):
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Patterns = Annotated[
+    tuple[str, ...],
+    Field(strict=False),
+    BeforeValidator(_one_or_more, json_schema_input_type=str | tuple[str, ...]),
+]
+
+
+class PlacedSection(Section):
+    """What every attention has: a name, and places in the network."""
+
+    name: AttentionName
+    placement: Placement = "block"
+    """`block`: after the last BN before the residual add, as published; `interior`: inside the block; `both`;
+    `stage`: before each downsampling; `replace`: in the place of two late blocks. Of this package's own networks."""
+    at: Patterns = ()
+    """BatchNorms of a torchvision, timm or python network that it is put behind, by shell patterns of their names such
+    as `layer*.*.bn2`; by default the last of each block, in families that are known."""
+
+
+class NAMSection(PlacedSection):
     """Normalization-based attention, arXiv 2111.12419."""
 
     name: Literal["nam"]
-    placement: Placement = "block"
-    """`block`: after the last BN before the residual add, as published; `interior`: inside the block; `both`;
-    `stage`: before each downsampling; `replace`: in the place of two late blocks."""
     part: Literal["channel", "spatial", "both"] = "channel"
     """Channel gate, spatial (pixel) gate, or the one after the other."""
     scale: Literal["sum", "mean"] = "sum"
@@ -32,29 +52,27 @@ class NAMSection(Section):
 Reduction = Annotated[int, Field(ge=1, le=1024)]
 
 
-class SESection(Section):
+class SESection(PlacedSection):
     """Squeeze-and-Excitation, arXiv 1709.01507."""
 
     name: Literal["se"]
-    placement: Placement = "block"
     reduction: Reduction = 16
     """Channels per unit of the bottleneck, which is at least 4 wide."""
     bias: bool = True
     """Whether its linear layers have biases, as in the authors' networks."""
 
 
-class CBAMSection(Section):
+class CBAMSection(PlacedSection):
     """Convolutional block attention, arXiv 1807.06521."""
 
     name: Literal["cbam"]
-    placement: Placement = "block"
     reduction: Reduction = 16
     """Channels per unit of the bottleneck, which is at least 4 wide."""
     kernel: Literal[3, 5, 7] = 7
     """Side of the spatial gate's filter."""
 
 
-class BAMSection(Section):
+class BAMSection(PlacedSection):
     """Bottleneck attention, arXiv 1807.06514."""
 
     name: Literal["bam"]
@@ -67,16 +85,15 @@ class BAMSection(Section):
     """How the branches meet: `sum` as in the paper, `mul` as in the published weights."""
 
 
-class SASection(Section):
+class SASection(PlacedSection):
     """Shuffle attention, arXiv 2102.00240."""
 
     name: Literal["sa"]
-    placement: Placement = "block"
     groups: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Groups of two halves; by default the most that fit each layer, up to the authors' 64."""
 
 
-class ULSAMSection(Section):
+class ULSAMSection(PlacedSection):
     """Ultra-lightweight subspace attention, arXiv 2006.15102."""
 
     name: Literal["ulsam"]
@@ -85,18 +102,16 @@ class ULSAMSection(Section):
     """Subspaces of channels with an attention map each."""
 
 
-class ECASection(Section):
+class ECASection(PlacedSection):
     """Efficient channel attention, arXiv 1910.03151."""
 
     name: Literal["eca"]
-    placement: Placement = "block"
 
 
-class HalfSection(Section):
+class HalfSection(PlacedSection):
     """The constant gate 0.5, a control for NAM."""
 
     name: Literal["half"]
-    placement: Placement = "block"
 
 
 AttentionSection: TypeAlias = (

@@ -10,6 +10,9 @@ from namprune.recipe.schema import Recipe
 from namprune.recipe.tree import scalar
 
 _LATER: dict[str, dict[str, Any]] = {
+    "data": {"crop": "pad", "crop_scale": 0.08, "augment": "none"},
+    "model": {"source": "namprune"},
+    "attention": {"at": []},
     "sparsity": {"form": "l1", "share": 1.0, "remove_every": 0},
     "prune": {
         "target_macs": None,
@@ -25,8 +28,8 @@ _LATER: dict[str, dict[str, Any]] = {
         "keep": [],
         "steps": 1,
     },
-    "train": {"accumulate": 1, "nonfinite": "stop", "sync_bn": True},
-    "finetune": {"distill": None, "accumulate": 1, "nonfinite": "stop"},
+    "train": {"accumulate": 1, "nonfinite": "stop", "mixup": 0.0, "cutmix": 0.0, "sync_bn": True},
+    "finetune": {"distill": None, "accumulate": 1, "nonfinite": "stop", "mixup": 0.0, "cutmix": 0.0},
 }
 """Keys that came after the first runs, at what was meant before: left out there, so that older runs are recognized."""
 

@@ -58,6 +58,7 @@ SYNONYMS = {
     "num_epochs": ("epochs",),
     "opt": ("optimizer",),
     "path": ("root",),
+    "pretrained": ("weights",),
     "pruning_ratio": ("ratio",),
     "resolution": ("image_size",),
     "scheduler": ("schedule",),
@@ -75,6 +76,8 @@ SYNONYMS = {
 """What other tools call our keys."""
 
 _UNION_TAGS = {"union_tag_invalid", "union_tag_not_found"}
+_CHOICES = ("attention", "model")
+"""Sections of which there are several, told apart by a key."""
 
 
 def explain(error: ValidationError, places: Mapping[KeyPath, str]) -> list[str]:
@@ -114,11 +117,16 @@ def suggestion(word: str, names: Collection[str]) -> str:
 
 
 def _key_path(fault: ErrorDetails) -> KeyPath:
-    """pydantic's location without the tag that it puts behind `attention`."""
+    """pydantic's location without the tag that it puts behind a section of which there are several."""
     path = fault["loc"]
     if fault["type"] in _UNION_TAGS:
-        return (*path, "name")
-    return (path[0], *path[2:]) if path[:1] == ("attention",) else path
+        return (*path, _tag_of(fault))
+    return (path[0], *path[2:]) if path and path[0] in _CHOICES else path
+
+
+def _tag_of(fault: ErrorDetails) -> str:
+    """The key that tells the sections apart, which pydantic gives in quotes."""
+    return str(fault["ctx"]["discriminator"]).strip("'")
 
 
 def _named_key(fault: ErrorDetails) -> KeyPath:
@@ -134,7 +142,7 @@ def _wording(fault: ErrorDetails) -> str:
         near = suggestion(str(fault["loc"][-1]), known)
         return f"unknown key{near}" if near else f"unknown key; known here: {', '.join(known)}"
     if kind == "union_tag_invalid":
-        return _not_one_of(got["name"], context["expected_tags"])
+        return _not_one_of(got[_tag_of(fault)], context["expected_tags"])
     if kind == "literal_error":
         return _not_one_of(got, context["expected"])
     return WORDINGS[kind].format(got=_show(got), **context) if kind in WORDINGS else fault["msg"]
@@ -154,7 +162,8 @@ def _known_keys(loc: KeyPath) -> tuple[str, ...]:
     annotation: Any = Recipe.model_fields[str(loc[0])].annotation
     sections: tuple[type[BaseModel], ...] = get_args(annotation) or (annotation,)
     if len(sections) > 1:  # a choice: behind its key stands the name of the one that was chosen
-        sections = tuple(s for s in sections if loc[1] in get_args(s.model_fields["name"].annotation))
+        tag = str(Recipe.model_fields[str(loc[0])].discriminator)
+        sections = tuple(s for s in sections if loc[1] in get_args(s.model_fields[tag].annotation))
     return tuple(sections[0].model_fields)
 
 

@@ -32,6 +32,11 @@ class FitSection(Section):
     warmup: NonNegative = 0.0
     """Epochs of linear warm-up from zero before the schedule."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mixup: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """α of mixup, arXiv 1710.09412: pictures and labels of a batch are blended with others; 0 = not."""
+    cutmix: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """α of CutMix, arXiv 1905.04899: a rectangle of each picture comes from another, and its share of the label; 0 =
+    not. With `mixup` above 0, too, each batch gets one of them, at random."""
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
     """Parts that a batch is passed through the network in, where it is too large for the device at once; BatchNorms
     see one part at a time."""
@@ -51,7 +56,7 @@ class FitSection(Section):
             raise ValueError(f"accumulate: {self.accumulate} parts of a batch_size of {self.batch_size} are not equal")
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov needs optimizer: sgd with momentum above 0")
-        if self.warmup > self.epochs:
+        if 0 < self.epochs < self.warmup:
             raise ValueError(f"warmup ({self.warmup:g} epochs) is longer than the training ({self.epochs} epochs)")
         return self
 
@@ -59,8 +64,8 @@ class FitSection(Section):
 class TrainSection(FitSection):
     """How the dense network is trained."""
 
-    epochs: Annotated[int, Field(ge=1, le=10_000)]
-    """Passes over the training pictures."""
+    epochs: Annotated[int, Field(ge=0, le=10_000)]
+    """Passes over the training pictures; 0 takes a network from elsewhere as its weights are."""
     sync_bn: bool = True
     """Whether BatchNorms see the pictures of all devices, as if there were one; else each those of its own, which is
     faster. On one device nothing depends on it."""

@@ -13,6 +13,7 @@ from namprune.recipe.shipped import shipped_recipes
 from namprune.recipe.tree import MAX_BYTES, MAX_DEPTH, KeyPath, TreeError, read_tree
 
 _HINT = "`namprune recipes schema` describes every key"
+_IMPLIED = {"source": "namprune"}
 
 
 class Override(NamedTuple):
@@ -76,7 +77,8 @@ def _override(root: dict[str, Any], overrides: Iterable[str], places: dict[KeyPa
             read.append(_read_override(text))
         except TreeError as fault:
             faults.append(f"--set {clip(text)}: {fault.message}")
-    _drop_other_attention(root, read)
+    _drop_other(root, read, "attention", "name")
+    _drop_other(root, read, "model", "source")
     _drop_other_aim(root, read)
     for override in read:
         try:
@@ -96,12 +98,12 @@ def _read_override(text: str) -> Override:
     return Override(path, read_tree(_encode(value)).value, f"--set {clip(text)}")
 
 
-def _drop_other_attention(root: dict[str, Any], overrides: Iterable[Override]) -> None:
-    """Options of one attention say nothing about another: a new name starts without the file's."""
-    names = [override.value for override in overrides if override.path == ("attention", "name")]
-    section = root.get("attention")
-    if names and isinstance(section, dict) and section.get("name") != names[-1]:
-        root["attention"] = {}
+def _drop_other(root: dict[str, Any], overrides: Iterable[Override], section: str, key: str) -> None:
+    """Options of one attention, or of one source of networks, say nothing about another: that starts without them."""
+    names = [override.value for override in overrides if override.path == (section, key)]
+    own = root.get(section)
+    if names and isinstance(own, dict) and own.get(key, _IMPLIED.get(key)) != names[-1]:
+        root[section] = {}
 
 
 def _drop_other_aim(root: dict[str, Any], overrides: Iterable[Override]) -> None:

@@ -8,57 +8,18 @@ from pydantic import Field, model_validator
 from namprune.choices import (
     BottleneckRule,
     CriterionName,
-    DataName,
     FactorSet,
-    ModelName,
     PenaltyForm,
     Precision,
     Scope,
-    Stem,
     TargetName,
 )
 from namprune.recipe.attention import AttentionSection, NAMSection, NoAttention
+from namprune.recipe.data import DataSection
 from namprune.recipe.fit import FinetuneSection, TrainSection
+from namprune.recipe.model import ModelSection, NamedModel, PythonModel
 from namprune.recipe.section import NonNegative, Section
 from namprune.recipe.units import LatencyTarget, RoundTo, SizeTarget
-
-
-class ModelSection(Section):
-    """The network."""
-
-    name: ModelName
-    """Architecture."""
-    width: Annotated[float, Field(gt=0, le=4)] = 1.0
-    """Factor on every channel count (rounded to a multiple of 8)."""
-    stem: Stem = "cifar"
-    """`cifar` keeps the resolution of small pictures, `imagenet` downsamples by 4 at once."""
-
-
-class DataSection(Section):
-    """The pictures."""
-
-    name: DataName
-    """Data set."""
-    root: str | None = None
-    """Folder with the files; the default is `data/<name>` under the current folder."""
-    download: bool = True
-    """Whether CIFAR files that are not there may be fetched from their publisher."""
-    limit: Annotated[int, Field(ge=20)] | None = None
-    """At most this many pictures of the training set and of the test set, chosen evenly over the classes."""
-    val_fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.1
-    """Share of the training pictures held out for every choice made during a run."""
-    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
-    """Side in pixels that pictures of a folder are brought to (`imagefolder` only; default 224)."""
-    pad: Annotated[int, Field(ge=0, le=64)] = 4
-    """Pixels of zero padding for the random crop of training pictures; 0 = no crop."""
-    flip: bool = True
-    """Whether training pictures are mirrored at random."""
-
-    @model_validator(mode="after")
-    def _size_only_for_folders(self) -> Self:
-        if self.image_size is not None and self.name != "imagefolder":
-            raise ValueError(f"image_size applies to imagefolder only, {self.name} pictures have their own size")
-        return self
 
 
 class SparsitySection(Section):
@@ -192,7 +153,7 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Of weights, order and augmentation. The held-out split does not depend on it."""
     data: DataSection
-    model: ModelSection
+    model: Annotated[ModelSection, Field(discriminator="source")]
     attention: Annotated[AttentionSection, Field(discriminator="name")] = NoAttention()
     train: TrainSection
     sparsity: SparsitySection = SparsitySection()
@@ -209,6 +170,41 @@ class Recipe(Section):
                 return tree | {"finetune": {**finetune, "epochs": math.ceil(epochs / 5)}}
         return tree
 
+    @model_validator(mode="before")
+    @classmethod
+    def _source_may_be_left_out(cls, tree: Any) -> Any:
+        match tree:
+            case {"model": dict(model)} if "source" not in model:
+                return tree | {"model": {"source": "namprune", **model}}
+        return tree
+
+    @model_validator(mode="after")
+    def _attention_has_a_place(self) -> Self:
+        """`placement` is what our own networks were made for, `at` finds places in those of others."""
+        section = self.attention
+        if isinstance(section, NoAttention):
+            return self
+        if isinstance(self.model, NamedModel):
+            if section.at:
+                raise ValueError("attention.at is for networks of another source; here attention.placement says where")
+        elif section.placement != type(section).model_fields["placement"].default:
+            raise ValueError(
+                f"attention.placement is for this package's own networks; of {self.model.label} attention.at says "
+                "behind which BatchNorms attention goes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _untrained_has_weights(self) -> Self:
+        if self.train.epochs == 0 and not isinstance(self.model, PythonModel):
+            weights = None if isinstance(self.model, NamedModel) else self.model.weights
+            if weights is None:
+                raise ValueError(
+                    f"train.epochs: 0 takes a network as its weights are, and {self.model.label} has none: set "
+                    "model.weights (of torchvision, timm or python), or raise train.epochs"
+                )
+        return self
+
     @model_validator(mode="after")
     def _every_step_is_finetuned(self) -> Self:
         steps, section = self.prune.steps, self.finetune
@@ -217,7 +213,7 @@ class Recipe(Section):
                 f"prune.steps: {steps} cuts need an epoch of fine-tuning each: raise finetune.epochs from "
                 f"{section.epochs}, or set it to 0"
             )
-        if section.warmup > section.epochs // steps:
+        if 0 < section.epochs // steps < section.warmup:
             raise ValueError(
                 f"finetune.warmup: {section.warmup:g} epochs are more than each of prune.steps: {steps} has, "
                 f"{section.epochs // steps}"

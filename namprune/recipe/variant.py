@@ -4,7 +4,8 @@ from namprune.recipe.schema import Recipe, SparsitySection
 
 
 def with_attention(recipe: Recipe, name: str) -> Recipe:
-    """`recipe` with attention `name` at its default options; with the recipe's own name, as it is.
+    """`recipe` with attention `name` at its default options, and at the same places of a network that is not ours;
+    with the recipe's own name, as it is.
 
     A penalty on the factors of NAM has no target in another network: left there it would be refused, left out the
     other network would go to the cut without sparsity, an unequal rival. So `sparsity.on: nam` becomes `all`, of the
@@ -13,7 +14,8 @@ def with_attention(recipe: Recipe, name: str) -> Recipe:
     if name == recipe.attention.name:
         return recipe
     tree = recipe.model_dump()
-    tree["attention"] = {"name": name}
+    places = {"at": recipe.attention.at} if recipe.attention.name != "none" and name != "none" else {}
+    tree["attention"] = {"name": name, **places}
     tree["sparsity"]["l1_lambda"] = 0.0
     if tree["sparsity"]["on"] == "nam":
         tree["sparsity"]["on"] = "all"

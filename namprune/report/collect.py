@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from namprune.errors import RunError
-from namprune.result import RunResult
+from namprune.result import Export, RunResult
 from namprune.runs import RunFolder, RunStore, State
 
 
@@ -24,6 +24,10 @@ class Collection:
     results: tuple[RunResult, ...]
     flawed: tuple[Flawed, ...]
     known: Mapping[str, RunResult]
+    sizes: Mapping[str, int]
+    """Bytes of the file of weights, of all that can be read."""
+    exports: Mapping[str, tuple[Export, ...]]
+    """Of the runs asked for, what was exported of each, if anything."""
 
 
 def collect(store: RunStore, *, names: Sequence[str] | None = None) -> Collection:
@@ -35,13 +39,15 @@ def collect(store: RunStore, *, names: Sequence[str] | None = None) -> Collectio
     folders = store.folders()
     if not folders:
         raise RunError(f"no runs in {store.root}", hint="`namprune train --recipe quickstart` makes one")
-    known, flawed = {}, []
+    known, flawed, sizes, exports = {}, [], {}, {}
     for folder in folders:
         read = _read(folder)
         if isinstance(read, Flawed):
             flawed.append(read)
         else:
             known[folder.name] = read
+            sizes[folder.name] = folder.weights.stat().st_size
+            exports[folder.name] = folder.exports()
     there = {folder.name for folder in folders}
     for name in names or ():
         if name not in there:
@@ -51,6 +57,8 @@ def collect(store: RunStore, *, names: Sequence[str] | None = None) -> Collectio
         results=tuple(result for name, result in known.items() if name in wanted),
         flawed=tuple(run for run in flawed if run.name in wanted),
         known=known,
+        sizes=sizes,
+        exports={name: found for name, found in exports.items() if found and name in wanted},
     )
 
 

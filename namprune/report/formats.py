@@ -6,11 +6,13 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from namprune.report.collect import Flawed
-from namprune.report.summary import Row
+from namprune.report.collect import Collection, Flawed
+from namprune.report.files import ShippedFile, files_table, shipped_files
+from namprune.report.summary import Row, summarise
 from namprune.report.verdict import sentences
-from namprune.table import MISSING, Table, percent, quantity, times
+from namprune.table import MISSING, Table, percent, points, quantity, times
 
 CONVENTIONS = (
     "Top-1: mean ± sample standard deviation over seeds, test set read once at the end. "
@@ -23,8 +25,28 @@ CONVENTIONS = (
 _TEXT_COLUMNS = 5
 
 
-def to_table(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> Table:
-    """One line per experiment; what it says of NAM and what cannot be reported stand in the notes."""
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is said of the runs."""
+
+    rows: tuple[Row, ...]
+    files: tuple[ShippedFile, ...]
+    flawed: tuple[Flawed, ...]
+
+    @classmethod
+    def of(cls, collection: Collection) -> "Report":
+        """All that there is to say."""
+        return cls(rows=summarise(collection), files=shipped_files(collection), flawed=collection.flawed)
+
+
+def to_tables(report: Report) -> tuple[Table, ...]:
+    """One line per experiment, with what they say of NAM and what cannot be reported in the notes; and if anything
+    was exported, one per file."""
+    return (_trade_off(report), *([files_table(report.files)] if report.files else []))
+
+
+def _trade_off(report: Report) -> Table:
+    rows = report.rows
     batches = sorted({timed.batch for row in rows for timed in row.latency})
     timings = tuple(f"Latency b{batch}" for batch in batches)
     return Table(
@@ -45,41 +67,41 @@ def to_table(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> Table:
         ),
         rows=tuple(_cells(row, batches) for row in rows),
         text_columns=_TEXT_COLUMNS,
-        notes=(CONVENTIONS, *sentences(rows), *(run.reason for run in flawed)),
+        notes=(CONVENTIONS, *sentences(rows), *(run.reason for run in report.flawed)),
     )
 
 
-def to_markdown(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> str:
-    """A GitHub table with the notes below it, a paragraph each."""
-    table = to_table(rows, flawed=flawed)
-    rules = ["---" if index < _TEXT_COLUMNS else "---:" for index in range(len(table.columns))]
-    lines = [_markdown_row(table.columns), _markdown_row(rules)]
-    lines += [_markdown_row([_escape_markdown(cell) for cell in row]) for row in table.rows]
-    notes = [line for note in table.notes for line in ("", _escape_markdown(note))]
-    return "\n".join([*lines, *notes]) + "\n"
+def to_markdown(report: Report) -> str:
+    """GitHub tables, each with its notes below it, a paragraph each."""
+    return "\n".join(map(_markdown_table, to_tables(report)))
 
 
-def to_csv(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> str:
-    """The table's cells and the names of the runs; one that cannot be reported has a row with the reason."""
-    table = to_table(rows)
+def to_csv(report: Report) -> str:
+    """The cells of the experiments and the names of their runs; one that cannot be reported has a row with the reason.
+
+    Files are left out: they have other columns.
+    """
+    table = _trade_off(report)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*table.columns, "Runs", "State", "Reason"])
-    for row, cells in zip(rows, table.rows, strict=True):
+    for row, cells in zip(report.rows, table.rows, strict=True):
         names = [_escape_formula(cell) for cell in cells[:_TEXT_COLUMNS]]
         writer.writerow([*names, *cells[_TEXT_COLUMNS:], _escape_formula(" ".join(row.runs)), "finished", ""])
-    for run in flawed:
+    for run in report.flawed:
         writer.writerow([*[""] * len(table.columns), _escape_formula(run.name), run.state, run.reason])
     return buffer.getvalue()
 
 
-def to_json(rows: Sequence[Row], *, flawed: Sequence[Flawed] = ()) -> str:
-    """One object: the conventions, the rows with raw numbers, the sentences, and the runs that cannot be reported."""
+def to_json(report: Report) -> str:
+    """One object: the conventions, the rows with raw numbers, the sentences, the files of what was exported, and the
+    runs that cannot be reported."""
     tree = {
         "conventions": CONVENTIONS,
-        "rows": [dataclasses.asdict(row) for row in rows],
-        "sentences": sentences(rows),
-        "flawed": [dataclasses.asdict(run) for run in flawed],
+        "rows": [dataclasses.asdict(row) for row in report.rows],
+        "sentences": sentences(report.rows),
+        "exports": [dataclasses.asdict(file) for file in report.files],
+        "flawed": [dataclasses.asdict(run) for run in report.flawed],
     }
     return json.dumps(tree, indent=2) + "\n"
 
@@ -94,7 +116,7 @@ def _cells(row: Row, batches: Sequence[int]) -> tuple[str, ...]:
         row.runs[0] if len(row.runs) == 1 else f"{row.runs[0]} +{len(row.runs) - 1}",
         str(len(row.seeds)),
         percent(row.top1, spread=row.top1_spread),
-        MISSING if row.delta is None else f"{row.delta:+.2f}",
+        points(row.delta),
         _with_ratio(quantity(row.macs), row.macs_ratio),
         _with_ratio(quantity(row.params), row.params_ratio),
         *(
@@ -109,6 +131,14 @@ def _cells(row: Row, batches: Sequence[int]) -> tuple[str, ...]:
 
 def _with_ratio(cell: str, ratio: float | None) -> str:
     return cell if ratio is None else f"{cell} ({times(ratio)})"
+
+
+def _markdown_table(table: Table) -> str:
+    rules = ["---" if index < table.text_columns else "---:" for index in range(len(table.columns))]
+    lines = [_markdown_row(table.columns), _markdown_row(rules)]
+    lines += [_markdown_row([_escape_markdown(cell) for cell in row]) for row in table.rows]
+    notes = [line for note in table.notes for line in ("", _escape_markdown(note))]
+    return "\n".join([*lines, *notes]) + "\n"
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -90,7 +90,7 @@ def summarise(collection: Collection) -> tuple[Row, ...]:
 def _key(result: RunResult, known: Mapping[str, RunResult]) -> tuple[object, ...]:
     """What repetitions of one experiment share: all but the seed, the device and the names."""
     cut = (result.cut.aim, result.cut.criterion, result.cut.scope, result.cut.round_to) if result.cut else ()
-    dense = _dense(result, known)
+    dense = dense_of(result, known)
     return (
         (result.data, result.data_digest, result.model, result.attention, result.kind, result.recipe_digest),
         (cut, _cuts(result, known), dense.recipe_digest if dense else None),
@@ -103,7 +103,7 @@ def _cuts(result: RunResult, known: Mapping[str, RunResult]) -> tuple[str | None
         return ()
     own = (result.cut.aim,)
     if result.parent is None or result.parent == result.dense:
-        dense = _dense(result, known)
+        dense = dense_of(result, known)
         return (_cuts(dense, known) if dense else ()) + own  # it may have lost channels in training
     parent = known.get(result.parent)
     if parent is None:
@@ -111,7 +111,8 @@ def _cuts(result: RunResult, known: Mapping[str, RunResult]) -> tuple[str | None
     return _cuts(parent, known) + (own if result.kind == "prune" else ())
 
 
-def _dense(result: RunResult, known: Mapping[str, RunResult]) -> RunResult | None:
+def dense_of(result: RunResult, known: Mapping[str, RunResult]) -> RunResult | None:
+    """The dense ancestor of a run; None where there is none, or none of which that is known."""
     dense = known.get(result.dense or "")
     if dense is None or dense.files["model.safetensors"] != result.dense_weights:
         return None  # gone, or another run has taken its name since
@@ -120,8 +121,8 @@ def _dense(result: RunResult, known: Mapping[str, RunResult]) -> RunResult | Non
 
 def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
     first = group[0]
-    dense_of_first = _dense(first, known)
-    pairs = [(result, dense) for result in group if (dense := _dense(result, known))]
+    dense_of_first = dense_of(first, known)
+    pairs = [(result, dense) for result in group if (dense := dense_of(result, known))]
     top1 = _per_seed((result, _top1(result)) for result in group)
     delta = _per_seed((result, 100 * (_top1(result) - _top1(dense))) for result, dense in pairs)
     devices = tuple(sorted({result.environment.device for result in group}))

@@ -1,5 +1,6 @@
 """The records of a run, as JSON and as frozen values. Torch-free."""
 
+from namprune.result.export import Export, ExportFormat, Quantize
 from namprune.result.reading import record_from_json, to_json
 from namprune.result.run import (
     FORMAT,
@@ -26,10 +27,13 @@ __all__ = [
     "Cut",
     "Environment",
     "EpochRecord",
+    "Export",
+    "ExportFormat",
     "GammaSpread",
     "Kind",
     "Latency",
     "Measurement",
+    "Quantize",
     "RunResult",
     "Start",
     "Target",

@@ -1,6 +1,7 @@
 """Frozen records to JSON and back: a value of the wrong type is named by its path."""
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -82,13 +83,19 @@ def _build(kind: Any, value: Any, path: str) -> Any:
 def _build_record(kind: type, value: Any, path: str) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{path}: expected an object, got {type(value).__name__}")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     if unknown := sorted(value.keys() - hints.keys()):
         raise ValueError(f"{path}.{unknown[0]}: unknown key")
     needed = {field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING}
     if missing := sorted(needed - value.keys()):
         raise ValueError(f"{path}.{missing[0]}: missing")
     return kind(**{key: _build(hints[key], item, f"{path}.{key}") for key, item in value.items()})
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """They are evaluated from text, which takes longer than all else of reading a record."""
+    return typing.get_type_hints(kind)
 
 
 def _build_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:

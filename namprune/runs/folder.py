@@ -6,13 +6,13 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from namprune.errors import RunError
-from namprune.result import Kind, RunResult, Start, from_json, record_from_json, to_json
+from namprune.result import Export, Kind, RunResult, Start, from_json, record_from_json, to_json
 from namprune.runs.checkpoints import Checkpoints
 from namprune.runs.files import digest_of, sweep, write_atomic, writing
 from namprune.runs.lock import claim, holder
@@ -62,6 +62,11 @@ class RunFolder:
         return self.path / "sensitivity.jsonl"
 
     @property
+    def exports_folder(self) -> Path:
+        """Files for other programs, each with its record beside it: what can be written again, under no digest."""
+        return self.path / "export"
+
+    @property
     def start_file(self) -> Path:
         """What the run began as."""
         return self.path / "start.json"
@@ -104,6 +109,21 @@ class RunFolder:
         if missing := [name for name in result.files if not (self.path / name).is_file()]:
             raise _broken(self, f"{missing[0]} is missing")
         return result
+
+    def exports(self) -> tuple[Export, ...]:
+        """Records of what was exported of the finished run and is still there, by file name.
+
+        Those that cannot be read, or are of a run that had this name before, are passed over: they can be made again.
+        """
+        records = sorted(self.exports_folder.glob("*.json"))
+        weights = self.result().files[self.weights.name] if records else None
+        found = []
+        for file in records:
+            with suppress(OSError, UnicodeDecodeError, RunError):
+                export = record_from_json(Export, file.read_text(encoding="utf-8"), source=file.name)
+                if export.weights == weights and file.name == f"{export.file}.json" and file.with_suffix("").is_file():
+                    found.append(export)
+        return tuple(found)
 
     def problem(self) -> str | None:
         """Why the run cannot be used, in a line, or None. Digests are for `verify`, because they take reading."""

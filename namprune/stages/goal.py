@@ -54,7 +54,6 @@ def build_goal(
     if section.max_drop is not None and data is not None:
         return accuracy_drop(
             model,
-            input_shape,
             section.max_drop,
             validation=partial(data.val.ordered, batch_size=EVAL_BATCH),
             calibration=partial(_calibration, data, recipe),

@@ -15,6 +15,9 @@ from namprune.recipe.variant import from_scratch, with_attention
 from namprune.result import Kind
 from namprune.stages.goal import multiple
 
+STEM = 15
+"""Characters of the network's name in that of a run: 64 in all have to hold the longest cut of the largest seed."""
+
 MAX_SEED = 2**31 - 1
 """The largest seed of a recipe."""
 
@@ -137,7 +140,7 @@ def _dense_cells(recipe: Recipe, attentions: Sequence[str] | dict[str, None], se
         own = with_attention(recipe, attention).model_copy(update={"seed": seed})
         yield Cell(
             kind="train",
-            name=f"{own.model.name}-{attention}-{recipe_digest(own, kind='train')[:8]}-s{seed}",
+            name=f"{own.model.stem_name[:STEM]}-{attention}-{recipe_digest(own, kind='train')[:8]}-s{seed}",
             label=f"{attention} seed {seed} trained",
             recipe=own,
             parent=None,

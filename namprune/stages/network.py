@@ -12,6 +12,7 @@ from namprune.data import Data
 from namprune.errors import DataError, RunError, UserError
 from namprune.measure import accuracy, complexity, interleaved_latency
 from namprune.recipe import Recipe, load_recipe
+from namprune.recipe.model import NamedModel
 from namprune.result import EpochRecord, Measurement, RunResult, Timing
 from namprune.runs import RunFolder, RunStore
 from namprune.training.loop import EVAL_BATCH
@@ -152,10 +153,11 @@ def describe_attention(recipe: Recipe) -> str:
     fields = type(section).model_fields
     odd = [
         f"{key} {value}"
-        for key, value in section.model_dump(exclude={"name", "part", "placement"}).items()
+        for key, value in section.model_dump(exclude={"name", "part", "placement", "at"}).items()
         if value != fields[key].default
     ]
-    return f"{section.name} ({', '.join([*part, section.placement, *odd])})"
+    where = [section.placement] if isinstance(recipe.model, NamedModel) else section.at or ["family"]
+    return f"{section.name} ({', '.join([*part, *where, *odd])})"
 
 
 def mean_speed(records: Sequence[EpochRecord]) -> float:

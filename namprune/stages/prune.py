@@ -119,7 +119,7 @@ def _result(
         parent=parent.name,
         dense=ancestor,
         dense_weights=weights,
-        model=recipe.model.name,
+        model=recipe.model.label,
         attention=describe_attention(recipe),
         data=data.label,
         classes=data.classes,

@@ -10,7 +10,7 @@ from namprune.checkpoint import fresh_network
 from namprune.data import Data, build_data
 from namprune.device import pick_device
 from namprune.distributed import first_alone
-from namprune.errors import RunError
+from namprune.errors import RunError, UserError
 from namprune.recipe import load_recipe, recipe_digest
 from namprune.recipe.schema import Recipe
 from namprune.recipe.variant import from_scratch
@@ -29,7 +29,7 @@ def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | N
 
     Raises:
         RunError: the run is broken or not a pruned one, an earlier cut is gone, or the name is taken or no name.
-        UserError: the recipe says otherwise of network, pictures or cut than the run's.
+        UserError: the recipe says otherwise of network, pictures or cut than the run's, or there are no epochs.
         DataError: the pictures are missing, or not the run's; nothing has been written.
     """
     pruned.verify()
@@ -40,6 +40,11 @@ def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | N
     own = from_scratch(load_recipe(str(pruned.recipe)))
     recipe = from_scratch(recipe, earlier=_earlier_epochs(shape, RunStore(pruned.path.parent)))
     check_same(pruned, own, recipe, free=("train", "finetune", "runtime"))
+    if recipe.train.epochs == 0:
+        raise UserError(
+            f"run {pruned.name!r} and what it was cut from had no epochs of training: there is no length to train for",
+            hint="set train.epochs",
+        )
     name = store.unused(name) if name else store.free_name(f"{pruned.name}-scratch")
     device = pick_device(recipe.runtime.device)
     with first_alone():

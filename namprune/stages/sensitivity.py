@@ -16,8 +16,8 @@ from namprune.data import Data, build_data
 from namprune.device import pick_device
 from namprune.errors import RunError
 from namprune.pruning import ChannelGraph, Ranking, Sensitivity, cut_accuracy, measure_sensitivity, needs_batches
+from namprune.pruning.group import Cuts
 from namprune.pruning.sensitivity import RATIOS
-from namprune.pruning.target import Cuts
 from namprune.recipe import Recipe
 from namprune.result import record_from_json
 from namprune.runs import RunFolder
@@ -81,7 +81,6 @@ def sensitivity_of(
     after = partial(
         cut_accuracy,
         model,
-        data.input_shape,
         shrinks=shrinks,
         validation=partial(data.val.ordered, batch_size=EVAL_BATCH),
         calibration=training,

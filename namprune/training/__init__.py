@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from namprune import distributed
-from namprune.data.images import Batch, Data
+from namprune.data.images import Batch, Data, Images
 from namprune.distributed import Forward
 from namprune.errors import UserError
 from namprune.optim import build_optimizer, lr_factor
@@ -19,6 +19,7 @@ from namprune.sparsity import Penalty, build_penalty, travel
 from namprune.training.distill import Distillation
 from namprune.training.guard import NonFiniteError
 from namprune.training.loop import Event, Setback, StepRecord, Training
+from namprune.training.mixing import Mixed
 from namprune.training.trial import Trial, Way, fastest_forward, forward_of, price_of_determinism
 
 __all__ = [
@@ -75,7 +76,7 @@ def build_training(
     factor = _lr_factor(section, epochs=len(course))
     return Training(
         model=model,
-        train=data.train,
+        train=_pictures(data, section),
         val=data.val,
         epochs=section.epochs,
         batch_size=section.batch_size,
@@ -165,6 +166,12 @@ def _check_parts(section: FitSection, phase: Phase) -> None:
             + f" in {parts} parts each ({phase}.accumulate)" * (parts > 1),
             hint=f"take a multiple of {devices * parts}, or another number of devices",
         )
+
+
+def _pictures(data: Data, section: FitSection) -> Images:
+    if not section.mixup and not section.cutmix:
+        return data.train
+    return Mixed(images=data.train, classes=len(data.classes), mixup=section.mixup, cutmix=section.cutmix)
 
 
 def _forward(model: nn.Module, data: Data, recipe: Recipe, phase: Phase) -> Forward | None:

@@ -21,6 +21,7 @@ from namprune.choices import NonFinitePolicy, Precision
 from namprune.data.images import Batch, Images
 from namprune.device import autocast
 from namprune.measure import accuracy
+from namprune.models.weights import copy_tensors
 from namprune.result import EpochRecord
 from namprune.sparsity import Penalty, collapsed, gamma_spread
 from namprune.training.distill import Distillation
@@ -213,7 +214,8 @@ class Training:
             if self.distillation is not None:
                 loss = self.distillation.blended(loss, logits, x)
         (loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
-        return torch.stack([loss.detach(), (logits.argmax(1) == y).float().mean()])
+        labels = y if y.ndim == 1 else y.argmax(1)  # of mixed pictures, what most of each is
+        return torch.stack([loss.detach(), (logits.argmax(1) == labels).float().mean()])
 
     def _now(self, step: int) -> float:
         """Time in epochs in the middle of a step."""
@@ -277,7 +279,7 @@ class Training:
     def _back(self) -> Setback:
         """Take up the start of the epoch with half of the learning rate."""
         lr_scale, rollbacks = self.lr_scale / 2, self.rollbacks + 1
-        self.model.load_state_dict(_under(_NETWORK, self.start))
+        copy_tensors(self.model, _under(_NETWORK, self.start))
         self.load_state_dict(self.start)
         self.lr_scale, self.rollbacks = lr_scale, rollbacks
         return Setback(epoch=self.epoch, lr_scale=lr_scale)

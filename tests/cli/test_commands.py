@@ -97,9 +97,9 @@ def test_options_pass_through_the_recipes_checker() -> None:
     )
     assert (recipe.prune.ratio, recipe.data.root) == (0.4, "1e3: #x")
     with pytest.raises(RecipeError) as caught:
-        resolve("quickstart", sets=["train.epochs=0"], options={"--ratio": 1.5, "--round-to": 0})
+        resolve("quickstart", sets=["train.epochs=-1"], options={"--ratio": 1.5, "--round-to": 0})
     assert len(caught.value.faults) == 3
-    for fault in ("--set train.epochs=0", "--ratio 1.5", "--round-to 0"):
+    for fault in ("--set train.epochs=-1", "--ratio 1.5", "--round-to 0"):
         assert any(line.startswith(fault) for line in caught.value.faults)
     with pytest.raises(RecipeError, match=r"^--steps 3: prune\.steps: 3 cuts .* raise finetune\.epochs from 1"):
         resolve("quickstart", sets=["finetune.epochs=1"], options={"--steps": 3})  # a fault of two sections

@@ -22,7 +22,7 @@ from namprune import signals
 from namprune.data import Data, build_data
 from namprune.data.split import limited
 from namprune.errors import DataError
-from namprune.recipe.schema import DataSection
+from namprune.recipe.data import DataSection
 
 CPU = torch.device("cpu")
 REAL = Path(__file__).parents[2] / "../shared/data/cifar10"

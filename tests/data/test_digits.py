@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 
 from namprune.data import Data, build_data
 from namprune.errors import DataError
-from namprune.recipe.schema import DataSection
+from namprune.recipe.data import DataSection
 
 CPU = torch.device("cpu")
 

@@ -2,16 +2,20 @@ import shutil
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from namprune.data import Data, build_data
+from namprune.data import Batch, Data, build_data
+from namprune.data.augment import draw_epoch
 from namprune.data.imagefolder import load_imagefolder
+from namprune.data.streamed import StreamedImages
+from namprune.data.view import RandomView
 from namprune.errors import DataError
-from namprune.recipe.schema import DataSection
+from namprune.recipe.data import DataSection
 
 CPU = torch.device("cpu")
 SIZES = ((40, 24), (24, 40), (17, 17), (64, 33))
@@ -38,15 +42,24 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _load(root: Path, *, resident: bool | None = None, limit: int | None = None, workers: int = 0) -> Data:
+def _load(
+    root: Path,
+    *,
+    resident: bool | None = None,
+    limit: int | None = None,
+    workers: int = 0,
+    view: RandomView | None = None,
+    flip: bool = True,
+) -> Data:
     return load_imagefolder(
         root,
         side=16,
         limit=limit,
         val_fraction=0.2,
-        pad=2,
-        flip=True,
+        pad=0 if view else 2,
+        flip=flip,
         device=CPU,
+        view=view,
         resident=resident,
         workers=workers,
     )
@@ -102,6 +115,69 @@ def test_streaming_leaves_the_global_generator_alone(root: Path) -> None:
     before = torch.get_rng_state()
     list(streamed.train.shuffled(batch_size=4, seed=0, epoch=0))
     assert torch.equal(before, torch.get_rng_state())
+
+
+RESIZED = RandomView(side=16, crop="resized", least=0.3, augment="randaugment")
+
+
+def _epoch(data: Data, *, epoch: int = 0, **options: Any) -> list[Batch]:
+    return list(data.train.shuffled(batch_size=4, seed=1, epoch=epoch, **options))
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_views_are_the_same_from_any_start_in_any_part_by_any_workers(root: Path, workers: int) -> None:
+    whole = _epoch(_load(root, view=RESIZED))
+    assert len(whole) == 4
+    data = _load(root, view=RESIZED, workers=workers)
+    late = _epoch(data, start=2)
+    halves = [_epoch(data, part=(i, 2)) for i in range(2)]
+    joined = [tuple(torch.cat(both) for both in zip(*parts, strict=True)) for parts in zip(*halves, strict=True)]
+    for (x, y), (x_again, y_again) in zip([*whole[2:], *whole], [*late, *joined], strict=True):
+        assert torch.equal(x, x_again)
+        assert torch.equal(y, y_again)
+
+
+def test_views_differ_between_epochs_and_show_the_same_pictures(root: Path) -> None:
+    data = _load(root, view=RESIZED, flip=False)
+    first, again, other = ({one.numpy().tobytes() for x, _ in _epoch(data, epoch=e) for one in x} for e in (0, 0, 1))
+    assert first == again
+    assert not first & other
+    assert sum(int(y.sum()) for _, y in _epoch(data)) == sum(int(y.sum()) for _, y in _epoch(_load(root)))
+
+
+def test_views_are_mirrored_as_drawn(root: Path) -> None:
+    view = RandomView(side=16, crop="resized", least=0.3, augment="none")
+    plain, mirrored = (torch.cat([x for x, _ in _epoch(_load(root, view=view, flip=f))]) for f in (False, True))
+    flips = draw_epoch(18, pad=0, flip=True, batch_size=4, seed=1, epoch=0).mirrored[:16]
+    assert 0 < flips.sum() < 16
+    assert torch.equal(mirrored, torch.where(flips[:, None, None, None], plain.flip(3), plain))
+
+
+def test_only_training_pictures_are_drawn_and_all_others_as_ever(root: Path) -> None:
+    plain, drawn = _load(root), _load(root, view=RESIZED)
+    kinds = [type(split).__name__ for split in (drawn.train, drawn.val, drawn.test)]
+    assert kinds == ["StreamedImages", "ResidentImages", "ResidentImages"]
+    assert drawn.digest == _load(root, resident=False).digest == plain.digest
+    for name in ("train", "val", "test"):
+        pairs = zip(getattr(plain, name).ordered(batch_size=4), getattr(drawn, name).ordered(batch_size=4), strict=True)
+        assert all(torch.equal(one, other) for pair in pairs for one, other in zip(*pair, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("keys", "pad", "drawn"),
+    [
+        ({}, 4, False),
+        ({"crop": "resized", "crop_scale": 0.5, "pad": 3}, 0, True),
+        ({"augment": "randaugment", "pad": 3}, 3, True),
+    ],
+)
+def test_a_recipe_says_what_is_shown(root: Path, keys: dict[str, Any], pad: int, drawn: bool) -> None:
+    section = DataSection(name="imagefolder", root=str(root), image_size=16, **keys)
+    train = build_data(section, device=CPU).train
+    assert (train.pad, isinstance(train, StreamedImages)) == (pad, drawn)
+    if drawn:
+        view, expected = train.loader.dataset.view, (section.crop, section.crop_scale, section.augment)
+        assert (view.crop, view.least, view.augment) == expected
 
 
 def test_streamed_digest_feels_a_name_and_a_size(root: Path) -> None:
@@ -170,10 +246,12 @@ def test_an_unusable_picture_is_named(root: Path, how: str, resident: bool) -> N
 
 @pytest.mark.slow
 def test_a_fault_in_a_worker_is_one_line(root: Path) -> None:
+    """Of a file that was spoilt after it was checked."""
+    data = _load(root, resident=False, workers=1)
     file = root / "test" / "dog" / "0.png"
     _spoil(file, "text")
     with pytest.raises(DataError, match=rf"\A1 of 8 pictures cannot be used: {file} [^\n]*\Z"):
-        list(_load(root, resident=False, workers=1).test.ordered(batch_size=8))
+        list(data.test.ordered(batch_size=8))
 
 
 def test_several_unusable_pictures_are_counted(root: Path) -> None:

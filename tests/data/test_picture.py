@@ -7,9 +7,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from namprune.data import DATASETS, build_data
-from namprune.data.picture import MOMENTS, normalizer, read_pictures
+from namprune.data.picture import MOMENTS, check_pictures, normalizer, read_pictures
 from namprune.errors import DataError
-from namprune.recipe.schema import DataSection
+from namprune.recipe.data import DataSection
 
 CPU = torch.device("cpu")
 
@@ -70,3 +70,11 @@ def test_a_file_that_is_no_picture_is_named(tmp_path) -> None:
     with pytest.raises(DataError, match=r"words\.png \(not a picture") as caught:
         read_pictures([tmp_path / "words.png", tmp_path / "none.png"], input_shape=(1, 8, 8))
     assert "none.png (No such file" in caught.value.message
+
+
+def test_a_fault_is_one_line_whatever_the_name_is(tmp_path) -> None:
+    file = tmp_path / "no\npicture\r.png"
+    file.write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        check_pictures([file], input_shape=(3, 8, 8))
+    assert f"{tmp_path / 'no picture .png'} (" in caught.value.message

@@ -74,3 +74,14 @@ def test_network_is_left_as_it_was(training) -> None:
 def test_counting_twice_gives_the_same() -> None:
     model = network()
     assert complexity(model, SHAPE) == complexity(model, SHAPE)
+
+
+def test_subclasses_of_layers_count_as_layers() -> None:
+    class Convolution(nn.Conv2d):
+        pass
+
+    class Head(nn.Linear):
+        pass
+
+    model = nn.Sequential(Convolution(3, 4, 3), nn.Flatten(), Head(4 * 36, 5))
+    assert layer_macs(model, (3, 8, 8)) == {"0": 3 * 4 * 9 * 36, "2": 4 * 36 * 5}

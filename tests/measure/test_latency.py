@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from namprune.measure import latency
-from namprune.measure.latency import interleaved_latency
+from namprune.measure.latency import interleaved_latency, on_threads
 
 SHAPE = (3, 8, 8)
 
@@ -42,3 +42,18 @@ def test_networks_stay_usable() -> None:
     assert model[1].num_batches_tracked == 0
     torch.testing.assert_close(model(x), expected)
     model.train()(x).sum().backward()
+
+
+def test_threads_are_put_back_whatever_happens() -> None:
+    before = torch.get_num_threads()
+    seen = []
+
+    def fail() -> None:
+        with on_threads(before + 2) as count:
+            seen.extend((count, torch.get_num_threads()))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert seen == [before + 2] * 2
+    assert torch.get_num_threads() == before

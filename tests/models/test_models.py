@@ -8,8 +8,10 @@ from namprune.attention import NAM, build_attention
 from namprune.measure import complexity
 from namprune.models import MODELS, AttentionPlan, build_model
 from namprune.recipe.attention import NAMSection
+from namprune.recipe.data import DataSection
 from namprune.recipe.fit import FinetuneSection, TrainSection
-from namprune.recipe.schema import DataSection, ModelSection, Recipe
+from namprune.recipe.model import NamedModel
+from namprune.recipe.schema import Recipe
 
 # Parameters and MACs for 32x32 pictures and ten classes. The ResNets of the CIFAR paper have the 2,752 parameters
 # of two projections more than with padded shortcuts (269,722 and so on), ResNet-18 to -101 are the widely used
@@ -37,7 +39,7 @@ def recipe(*, seed: int = 0, attention: NAMSection | None = None, **model) -> Re
     return Recipe(
         seed=seed,
         data=DataSection(name="digits"),
-        model=ModelSection(name="resnet20", **model),
+        model=NamedModel(name="resnet20", **model),
         train=TrainSection(epochs=1),
         finetune=FinetuneSection(epochs=0),
         **changes,

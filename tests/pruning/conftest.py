@@ -14,7 +14,7 @@ from namprune.attention.cbam import CBAM
 from namprune.attention.se import SE
 from namprune.models import MODELS, AttentionPlan
 from namprune.pruning import ChannelGroup
-from namprune.pruning.graph import Member
+from namprune.pruning.group import Member
 
 INPUT = (3, 8, 8)
 WIDTHS = {"resnet18": 0.25, "resnet50": 0.25}

@@ -121,3 +121,19 @@ def test_what_counts_from_the_full_width_ends_where_one_cut_would(scope: Scope, 
 
 def test_nothing_goes_where_more_is_gone_already() -> None:
     assert list(map(len, _kept([torch.rand(5)], ratio=0.4, full=[10]))) == [5]
+
+
+def test_what_goes_at_once_goes_by_its_mean() -> None:
+    units = torch.tensor([0, 1, 0, 1, 2, 2])  # in turns, then side by side
+    scores = torch.tensor([9.0, 1.0, 0.0, 2.0, 1.0, 1.0])  # means 4.5, 1.5, 1
+    narrow = torch.tensor([1.2, 3.0])
+
+    def kept(ratio: float, **options: int) -> list[list[int]]:
+        both = allocate([scores, narrow], ratio=ratio, floor=0.0, units=[units, None], **options)
+        return [keep.tolist() for keep in both]
+
+    assert kept(0.25) == [[0, 1, 2, 3], [0, 1]]
+    assert kept(0.37) == [[0, 1, 2, 3], [1]]  # three of eight: the cheapest unit, then one that goes by itself
+    assert kept(0.62) == [[0, 2], [1]]
+    assert kept(0.5, round_to=4) == [[0, 1, 2, 3], [0, 1]]  # four of six is the only multiple below
+    assert allocate([torch.ones(6)], ratio=0.4, units=[units])[0].tolist() == [1, 3, 4, 5]  # of equal ones the first

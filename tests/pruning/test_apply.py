@@ -1,6 +1,6 @@
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -16,6 +16,8 @@ from namprune.errors import ProofError, PruneError
 from namprune.models import AttentionPlan
 from namprune.pruning import ChannelGraph, PruningPlan, make_plan, prune_model
 from namprune.pruning.apply import PROOF_TOLERANCE
+from namprune.pruning.group import Cuts
+from namprune.pruning.knife import remove
 
 INPUT = (3, 8, 8)
 PICTURES = torch.randn(4, *INPUT, generator=torch.Generator().manual_seed(1))
@@ -114,32 +116,31 @@ def test_a_plan_is_replayed_on_another_copy(make_network: NetworkFactory, attent
     assert all(torch.equal(tensor, expected[name]) for name, tensor in copied.state_dict().items())
 
 
-class _Slipping(ChannelGraph):
+def _slipping(model: nn.Module, cuts: Cuts) -> None:
     """Removes what it should, and then brushes one weight that stays."""
-
-    def remove(self, root: str, drop: Sequence[int]) -> None:
-        super().remove(root, drop)
-        if root == "stages.1.0.conv1":
-            with torch.no_grad():
-                self.model.get_submodule(root).weight[0, 0, 0, 0] += 0.01
+    remove(model, cuts)
+    with torch.no_grad():
+        model.get_submodule("stages.1.0.conv1").weight[0, 0, 0, 0] += 0.01
 
 
-class _Misplacing(ChannelGraph):
-    """Removes the neighbour of one channel."""
+def _misplacing(model: nn.Module, cuts: Cuts) -> None:
+    """Keeps the neighbour in the place of one channel."""
+    wrong = []
+    for group, keep in cuts:
+        if group.root == "stages.0.0.conv1":
+            gone = next(index for index in range(group.size) if index not in keep)
+            keep = torch.cat([keep[:-1], torch.tensor([gone])]).sort().values
+        wrong.append((group, keep))
+    remove(model, wrong)
 
-    def remove(self, root: str, drop: Sequence[int]) -> None:
-        if root == "stages.0.0.conv1":
-            drop = [*drop[:-1], next(i for i in range(16) if i not in drop)]
-        super().remove(root, drop)
 
-
-@pytest.mark.parametrize("graph", [_Slipping, _Misplacing])
+@pytest.mark.parametrize("knife", [_slipping, _misplacing])
 def test_the_proof_sees_one_wrong_weight_before_the_network_is_touched(
-    make_network: NetworkFactory, graph: type[ChannelGraph], monkeypatch: pytest.MonkeyPatch
+    make_network: NetworkFactory, knife: Callable[[nn.Module, Cuts], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make_network("resnet20")
     plan, before = _plan(model), copy.deepcopy(model).state_dict()
-    monkeypatch.setattr("namprune.pruning.apply.ChannelGraph", graph)
+    monkeypatch.setattr("namprune.pruning.apply.remove", knife)
     with pytest.raises(ProofError, match="would change the network"):
         plan.apply(model, pictures=PICTURES)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

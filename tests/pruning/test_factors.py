@@ -7,7 +7,7 @@ from namprune.models import AttentionPlan
 from namprune.models.resnet import cifar_resnet
 from namprune.pruning import IMPORTANCES, ChannelGraph, ChannelGroup
 from namprune.pruning.factors import FLAT, near_zero
-from namprune.pruning.graph import Member
+from namprune.pruning.group import Member
 
 
 def _bn(factors: list[float] | Tensor) -> nn.BatchNorm2d:

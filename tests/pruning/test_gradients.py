@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from namprune.pruning import ChannelGraph, ChannelGroup
 from namprune.pruning.gradients import taylor_importance
-from namprune.pruning.graph import Member
+from namprune.pruning.group import Member
 from namprune.pruning.importance import score_groups
 
 INPUT = (3, 4, 4)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from namprune.attention import Attention
 from namprune.errors import PruneError
 from namprune.pruning import ChannelGraph, ChannelGroup
+from namprune.pruning.knife import remove
 
 INPUT = (3, 8, 8)
 NetworkFactory = Callable[..., nn.Module]
@@ -29,6 +30,11 @@ class Concat(nn.Module):
 
 def _groups(model: nn.Module, input_shape: tuple[int, int, int] = INPUT) -> dict[str, ChannelGroup]:
     return {group.root: group for group in ChannelGraph(model, input_shape).groups}
+
+
+def _but(size: int, *gone: int) -> Tensor:
+    """All indices but some."""
+    return torch.tensor([index for index in range(size) if index not in gone])
 
 
 def _names(group: ChannelGroup, side: str) -> set[str]:
@@ -96,8 +102,7 @@ def test_tracing_and_cutting_leave_mode_and_gradients_alone(make_network: Networ
     model.stages[1].eval()
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     modes = {name: module.training for name, module in model.named_modules()}
-    graph = ChannelGraph(model, INPUT)
-    graph.remove("stem.0", [1, 5])
+    remove(model, [(_groups(model)["stem.0"], _but(16, 1, 5))])
     assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == flags
     assert {name: module.training for name, module in model.named_modules()} == modes
     assert not Attention._opaque  # noqa: SLF001
@@ -117,9 +122,8 @@ def test_concatenated_channels_are_shifted_and_flattened_ones_repeated() -> None
 def test_a_concatenation_is_cut_at_the_right_places() -> None:
     model = Concat()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    graph = ChannelGraph(model, (3, 4, 4))
-    graph.remove("left", [1])
-    graph.remove("right", [0, 5])
+    groups = _groups(model, (3, 4, 4))
+    remove(model, [(groups["left"], _but(4, 1)), (groups["right"], _but(6, 0, 5))])
     stays = [0, 2, 3, 5, 6, 7, 8]
     assert torch.equal(model.conv.weight, before["conv.weight"][:, stays])
     assert torch.equal(model.right.weight, before["right.weight"][1:5])
@@ -128,7 +132,7 @@ def test_a_concatenation_is_cut_at_the_right_places() -> None:
 
 def test_what_cannot_be_cut_is_named() -> None:
     model = nn.Sequential(
-        *(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1, groups=2), nn.Conv2d(8, 1, 1), nn.Conv2d(1, 6, 1)),
+        *(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 1, groups=2), nn.Conv2d(4, 1, 1), nn.Conv2d(1, 6, 1)),
         *(nn.Flatten(), nn.Linear(24, 3)),
     )
     graph = ChannelGraph(model, (3, 2, 2))
@@ -136,8 +140,8 @@ def test_what_cannot_be_cut_is_named() -> None:
     assert graph.skipped == {
         "5": "its channels are the network's output",
         "2": "it has one channel",
-        "1": "1 is a grouped convolution",
-        "0": "1 is a grouped convolution",
+        "1": "1 is a grouped convolution whose groups have other inputs than outputs",
+        "0": "1 is a grouped convolution whose groups have other inputs than outputs",
     }
 
 

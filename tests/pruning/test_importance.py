@@ -87,3 +87,11 @@ def test_a_function_of_the_users_own_ranks(make_network) -> None:
 def test_what_is_no_score_per_channel_is_refused(make_network, score, error, match) -> None:
     with pytest.raises(error, match=match):
         make_plan(ChannelGraph(make_network("resnet20", width=0.25), INPUT), INPUT, ratio=0.3, criterion=score)
+
+
+@pytest.mark.parametrize("name", ["nam", "bn"])
+def test_a_criterion_of_norms_says_that_there_are_none(name) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    with pytest.raises(PruneError, match=f"{name} has nothing to judge by: .* have BatchNorms") as caught:
+        make_plan(ChannelGraph(model, (3, 4, 4)), (3, 4, 4), ratio=0.5, criterion=name)
+    assert "--criterion l1" in str(caught.value.hint)

@@ -36,7 +36,7 @@ def test_parameters_and_file_are_foretold_exactly(make_network, name, attention)
     kept = ranking.kept(0.4, scope="global", floor=0.1, round_to=1)
     cuts = [(group, keep) for (group, _), keep in zip(ranking.scored, kept, strict=True)]
     before, after = ranking.cost.tensors, ranking.cost.tensors_after(cuts)
-    cut = candidate(network, INPUT, cuts, shrinks=True)
+    cut = candidate(network, cuts, shrinks=True)
     assert (parameters(before), parameters(after)) == (_count(network), _count(cut))
     assert _count(cut) < 0.9 * _count(network)
     assert {name: list(tensor.shape) for name, tensor in after.items()} == {
@@ -124,7 +124,7 @@ def test_the_largest_cut_within_the_drop_is_found(make_network, labelled) -> Non
         for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
             norm.weight[::2] = norm.bias[::2] = 0  # half of all channels go for free
     batches = labelled(network)
-    goal = accuracy_drop(network, INPUT, 1.0, validation=lambda: batches, calibration=lambda: batches, limit=0)
+    goal = accuracy_drop(network, 1.0, validation=lambda: batches, calibration=lambda: batches, limit=0)
     graph = ChannelGraph(network, INPUT)
     plan = make_plan(graph, INPUT, target=goal, criterion="bn")
     assert plan.target is not None
@@ -139,7 +139,7 @@ def test_the_largest_cut_within_the_drop_is_found(make_network, labelled) -> Non
 def test_no_cut_within_the_drop_says_what_the_smallest_costs(make_network, labelled) -> None:
     network = make_network("resnet20")
     batches = labelled(network)
-    goal = accuracy_drop(network, INPUT, 0.1, validation=lambda: batches, calibration=lambda: batches, limit=0)
+    goal = accuracy_drop(network, 0.1, validation=lambda: batches, calibration=lambda: batches, limit=0)
     with pytest.raises(PruneError, match=r"max_drop: no cut keeps to 0\.1 points, .* 0\.0078 of the channels, comes"):
         make_plan(ChannelGraph(network, INPUT), INPUT, target=goal, criterion="random")
 

@@ -9,13 +9,14 @@ import yaml
 
 from namprune.recipe import Recipe, dump_recipe, load_recipe, parse_recipe, recipe_digest
 from namprune.recipe.attention import NAMSection
+from namprune.recipe.data import DataSection
 from namprune.recipe.fit import FinetuneSection, TrainSection
-from namprune.recipe.schema import DataSection, ModelSection
+from namprune.recipe.model import NamedModel
 
 RECIPE = Recipe(
     seed=3,
     data=DataSection(name="digits"),
-    model=ModelSection(name="resnet20"),
+    model=NamedModel(name="resnet20"),
     attention=NAMSection(name="nam", part="both"),
     train=TrainSection(epochs=200, schedule="step", milestones=(60, 120)),
     finetune=FinetuneSection(epochs=0),

@@ -57,7 +57,7 @@ resnet34, resnet50, resnet101; did you mean 'resnet20'?
 4: data.pad: expected a whole number, got 1.5
 4: data.root: expected text, got ["a"]
 7: attention.part: 'chanel' is not one of channel, spatial, both; did you mean 'channel'?
-8: attention.x: unknown key; known here: name, placement, part, scale, detach
+8: attention.x: unknown key; known here: name, placement, at, part, scale, detach
 9: train.epochs: missing
 10: train.num_epochs: unknown key; did you mean 'epochs'?
 11: train.lr: expected a number, got 'x'
@@ -111,6 +111,12 @@ def test_all_faults_at_once_in_the_order_of_the_file() -> None:
             "  name: digits\n  image_size: 32\n",
             "1: data: image_size applies to imagefolder only",
         ),
+        (
+            "  name: digits\n",
+            "  name: digits\n  augment: randaugment\n",
+            "1: data: augment applies to imagefolder only",
+        ),
+        ("  name: digits\n", "  name: digits\n  crop_scale: 0.5\n", "1: data: crop_scale belongs to crop: resized"),
         (
             "data:\n",
             "sparsity: {l1_lambda: 1}\ndata:\n",

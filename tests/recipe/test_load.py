@@ -152,7 +152,7 @@ def test_an_attention_keeps_the_options_that_are_set_with_it() -> None:
         ("train.num_epochs=3", "train.num_epochs: unknown key; did you mean 'epochs'?"),
         ("trian.epochs=3", "trian: unknown key; did you mean 'train'?"),
         ("train=3", "train: expected a section of keys, got 3"),
-        ("train={epochs: 0}", "train.epochs: must be at least 1, got 0"),
+        ("train={epochs: -1}", "train.epochs: must be at least 0, got -1"),
         (
             "attention.name=nan",
             "attention.name: 'nan' is not one of none, nam, se, cbam, bam, sa, ulsam, eca, half; did you mean 'nam'?",
@@ -185,11 +185,11 @@ def test_only_fine_tuning_has_a_teacher() -> None:
 
 def test_faults_of_overrides_and_file_come_together() -> None:
     with pytest.raises(RecipeError) as caught:
-        parse_recipe(TEXT.replace("lr:", "rl:"), source="x", overrides=["nothing", "train.epochs=0"])
+        parse_recipe(TEXT.replace("lr:", "rl:"), source="x", overrides=["nothing", "train.epochs=-1"])
     assert [fault.split(": ")[0] for fault in caught.value.faults] == [
         "--set nothing",
         "x:8",
-        "--set train.epochs=0",
+        "--set train.epochs=-1",
     ]
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from namprune.report import collect, summarise, to_csv, to_json, to_markdown, to_table
+from namprune.report import Report, collect, to_csv, to_json, to_markdown, to_tables
 
 
 @pytest.fixture
@@ -17,12 +17,11 @@ def report(store, save, make_result, make_pruned):
         save(parent)
         save(make_pruned(f"p{seed}", parent=parent, top1=pruned, macs=20_600_000, data="=cmd|x", attention="@a"))
     store.create("cut-short", recipe="")
-    collection = collect(store)
-    return {"rows": summarise(collection), "flawed": collection.flawed}
+    return Report.of(collect(store))
 
 
 def test_the_table_writes_numbers_for_people(report) -> None:
-    table = to_table(**report)
+    (table,) = to_tables(report)
     dense, pruned = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
     assert dense["Top-1 %"] == "91.55 ± 0.18"
     assert (dense["Δ"], dense["MACs"], dense["Latency b64"]) == ("–", "40.6 M", "–")
@@ -35,7 +34,7 @@ def test_the_table_writes_numbers_for_people(report) -> None:
 
 
 def test_markdown_keeps_its_columns_whatever_the_names(report) -> None:
-    lines = to_markdown(**report).splitlines()
+    lines = to_markdown(report).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 4
     assert len({line.replace("\\|", "").count("|") for line in table}) == 1
@@ -45,7 +44,7 @@ def test_markdown_keeps_its_columns_whatever_the_names(report) -> None:
 
 
 def test_csv_is_read_back_and_runs_no_formula(report) -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(**report))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(report))))
     assert [row["State"] for row in rows] == ["finished", "finished", "unfinished"]
     assert {row["Data"] for row in rows} == {"'=cmd|x", ""}
     by_cut = {row["Cut"]: row for row in rows}
@@ -56,7 +55,7 @@ def test_csv_is_read_back_and_runs_no_formula(report) -> None:
 
 
 def test_json_has_raw_numbers(report) -> None:
-    tree = json.loads(to_json(**report))
+    tree = json.loads(to_json(report))
     pruned = next(row for row in tree["rows"] if row["kind"] == "pruned")
     assert pruned["macs"] == 20_600_000
     assert pruned["top1"] == pytest.approx(0.905)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from namprune.report import collect, summarise, to_csv, to_json, to_markdown, to_table
+from namprune.report import Report, collect, summarise, to_csv, to_json, to_markdown, to_tables
 from namprune.report.verdict import RULE, sentences
 from namprune.result import Latency, Timing
 
@@ -115,12 +115,13 @@ def test_an_attention_costs_what_it_adds_to_the_plain_network(say, save, make_re
 def test_every_format_but_csv_carries_the_sentences(store, save_seeds) -> None:
     save_seeds("nam", {0: 0.9})
     save_seeds("se", {0: 0.8})
-    rows = summarise(collect(store))
-    said = sentences(rows)
-    assert set(said) <= set(to_table(rows).notes)
-    assert said[1] in to_markdown(rows).splitlines()
-    assert json.loads(to_json(rows))["sentences"] == list(said)
-    assert "one seed" not in to_csv(rows)
+    report = Report.of(collect(store))
+    said = sentences(report.rows)
+    (table,) = to_tables(report)
+    assert set(said) <= set(table.notes)
+    assert said[1] in to_markdown(report).splitlines()
+    assert json.loads(to_json(report))["sentences"] == list(said)
+    assert "one seed" not in to_csv(report)
 
 
 @pytest.mark.parametrize("criterion", ["nam", "bn"])

@@ -8,6 +8,7 @@ from namprune.measure import complexity
 from namprune.models import build_model
 from namprune.pruning import prune_model
 from namprune.recipe import load_recipe
+from namprune.recipe.model import TimmModel
 from namprune.recipe.schema import SparsitySection
 from namprune.stages.grid import at_equal_macs, control_grid, cuts, grid
 
@@ -44,7 +45,7 @@ def test_the_grid_is_attention_by_seed_and_of_each_ratio_by_criterion(recipe) ->
 
 def test_the_longest_name_is_a_name_of_a_run(recipe, store) -> None:
     last = recipe.model_copy(update={"seed": 2**31 - 1})
-    longest = last.model_copy(update={"model": recipe.model.model_copy(update={"name": "mobilenetv2"})})
+    longest = last.model_copy(update={"model": TimmModel(source="timm", name="swin_base_patch4_window7_224")})
     sections = cuts(recipe.prune, target_macs=(1 / 3,), criteria=("random",))
     for make, attentions in ((grid, ("ulsam",)), (control_grid, ("nam", "ulsam"))):
         for cell in make(longest, attentions=attentions, cuts=sections, seeds=1):

@@ -55,6 +55,14 @@ def test_a_shape_cut_twice_has_the_epochs_of_both(pruned) -> None:
     assert result.final.complexity == twice.final.complexity
 
 
+def test_no_epochs_train_nothing(pruned) -> None:
+    store, parent, recipe = pruned
+    none = {key: getattr(recipe, key).model_copy(update={"epochs": 0}) for key in ("train", "finetune")}
+    with pytest.raises(UserError, match="'scratch-parent' and what it was cut from had no epochs"):
+        scratch(parent, recipe.model_copy(update=none), store=store, name="never")
+    assert not (store.root / "never").exists()
+
+
 @pytest.mark.parametrize("change", ["model.width=1.0", "prune.ratio=0.9", "attention.name=none"])
 def test_what_would_not_be_its_shape_is_refused_by_its_key(pruned, change) -> None:
     store, parent, _ = pruned
