@@ -88,7 +88,7 @@ def _outputs(network: nn.Module, pictures: Tensor) -> list[Tensor]:
 
     They go through one by one: a convolution in float64 unfolds all that it is given, which is gigabytes.
     """
-    each = [tree_leaves(network(picture)) for picture in pictures.split(1)]
+    each = [tree_leaves(network(picture)) for picture in torch.split(pictures, 1)]
     return [torch.stack(same) for same in zip(*each, strict=True) if _is_floating(same[0])]
 
 
