@@ -10,6 +10,7 @@ reach every parameter, and the file of the network must come back bit for bit th
 import argparse
 import collections
 import dataclasses
+import datetime
 import json
 import platform
 import re
@@ -233,8 +234,8 @@ def _preface() -> list[str]:
     return [
         "# Networks through the knife",
         "",
-        f"Made by `python scripts/check_models.py --out docs/models.md` with {packages} on {platform.machine()}, "
-        f"{torch.get_num_threads()} threads.",
+        f"Made by `python scripts/check_models.py --out docs/models.md` on {datetime.date.today()} with {packages} on "
+        f"{platform.machine()}, threads: {torch.get_num_threads()}.",
         "",
         "Weights at random (BatchNorm factors and statistics, gates and last layers, too), criterion `l1`, global. "
         "`ratio` is the share of the channels of all groups that was to go, `channels` the share that is left; MACs "
