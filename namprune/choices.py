@@ -67,3 +67,6 @@ TargetName = Literal["target_macs", "target_params", "target_latency", "target_s
 
 BackendName = Literal["local", "ray"]
 """Where the runs of a comparison are made: in this process, or on a cluster."""
+
+TrackerName = Literal["mlflow"]
+"""What a run can be told to beside TensorBoard, in `namprune.tracking.TRACKERS`."""

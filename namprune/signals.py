@@ -46,9 +46,10 @@ _state = _State()
 
 
 @contextmanager
-def graceful(*, silent: bool = False) -> Iterator[None]:
+def graceful(*, silent: bool = False, again: bool = True) -> Iterator[None]:
     """Take the first signal as a question that `poll` answers; unless `silent`, a line on stderr says so.
 
+    A second one ends the process, unless not `again`: whoever started it may send what the system has sent it already.
     Signals that are ignored (as under nohup) stay so. In other threads than the main one nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -56,22 +57,26 @@ def graceful(*, silent: bool = False) -> Iterator[None]:
         return
 
     def ask(signum: int, _: FrameType | None) -> None:
-        for each in before:
+        if not again and _state.asked is not None:
+            return
+        for each in before if again else ():
             signal.signal(each, signal.SIG_DFL)
         if _state.asked is not None:  # two of different names, during one long C call
             os.kill(os.getpid(), signum)
         _state.asked = signal.Signals(signum)
+        now = _state.at_once and not _state.deferred
         if not silent:
-            doing = "leaving off" if _state.at_once else "finishing the step, saving"
-            _say(f"{_state.asked.name}: {doing}; again to leave at once")
-        if _state.at_once:
+            doing = "leaving off" if now else "finishing the step, saving" + "; again to leave at once" * again
+            _say(f"{_state.asked.name}: {doing}")
+        if now:
             raise Interrupted(_state.asked)
 
     before = {each: signal.getsignal(each) for each in _EXIT_CODES if signal.getsignal(each) != signal.SIG_IGN}
     _state.graceful = True
     for each in before:
         signal.signal(each, ask)
-        _reset_when_it_comes(each)
+        if again:
+            _reset_when_it_comes(each)
     try:
         yield
     finally:
@@ -106,14 +111,18 @@ def deferred() -> Iterator[None]:
 
 
 @contextmanager
-def at_once() -> Iterator[None]:
-    """Let the first signal raise Interrupted wherever it comes: for long calls that cannot poll and save nothing."""
-    _state.at_once = True
+def at_once(*, on: bool = True) -> Iterator[None]:
+    """Let the first signal raise Interrupted wherever it comes: for what saves nothing, or what is saved already.
+
+    Not `on`: let it wait for a `poll`, in what has something to save.
+    """
+    before, _state.at_once = _state.at_once, on
     try:
-        poll()
+        if on:
+            poll()
         yield
     finally:
-        _state.at_once = False
+        _state.at_once = before
 
 
 def _say(line: str) -> None:

@@ -36,6 +36,22 @@ def quantity(value: float | None, unit: str = "") -> str:
     return f"{scaled:.{digits}f} {prefix}{unit}".rstrip()
 
 
+def duration(seconds: float) -> str:
+    """Time that work takes, for people: `0.8 s`, `43 s`, `2 min 05 s`, `12 min`, `1 h 05 min`, `2 d 3 h`."""
+    whole, minutes, hours = round(seconds), round(seconds / 60), round(seconds / 3600)
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
 def worded(value: float, unit: str) -> str:
     """`5.00 ms`, `2.00 MB`, `0.4x parameters`: an SI prefix for seconds and bytes, else `unit` stands behind."""
     return quantity(value, unit) if unit in ("s", "B") else f"{value:.3g}{unit}"

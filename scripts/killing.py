@@ -69,7 +69,7 @@ def forked(work: Callable[[], object], *, log: Path | None = None) -> int:
                 work()
         code = 0
     except SystemExit as left:
-        code = left.code if isinstance(left.code, int) else 1
+        code = left.code if isinstance(left.code, int) else int(left.code is not None)
     except BaseException:  # noqa: BLE001 - the parent's stack is none of this process's business
         traceback.print_exc()
     finally:

@@ -90,13 +90,13 @@ def in_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_result() -> ResultFactory:
     """A trained run's record; `top1`, `macs`, `params` and any field can be given."""
     return _result
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_pruned() -> ResultFactory:
     """The record of a run that was cut from `parent`, with dense and pruned medians of batch 64 in seconds."""
 

@@ -17,15 +17,16 @@ from namprune.data import DATASETS
 from namprune.models import MODELS
 from namprune.pruning import IMPORTANCES
 from namprune.recipe.attention import AttentionSection
+from namprune.tracking import TRACKERS
 
 ROOT = Path(namprune.__file__).parent
 FLOORS = {
     room: floor
     for floor, rooms in enumerate(
         (
-            ("errors", "choices", "table", "signals", "distributed", "cache"),
+            ("errors", "choices", "nearest", "table", "json_text", "signals", "distributed", "cache"),
             ("recipe", "result", "batchnorm", "console"),
-            ("runs", "device", "attention", "data", "optim", "modes", "figure"),
+            ("runs", "device", "attention", "data", "optim", "modes", "figure", "tracking"),
             ("report", "measure", "cam", "models", "sparsity"),
             ("training", "pruning"),
             ("checkpoint", "export"),
@@ -47,6 +48,10 @@ DOORS = {
     "onnx": "namprune.export",
     "onnxruntime": "namprune.export",
     "openvino": "namprune.export",
+    "jinja2": "namprune.report.html",
+    "plotly": "namprune.report.html",
+    "mlflow": "namprune.tracking.mlflow",
+    "tensorboard": "namprune.tracking.tensorboard",
     "yaml": "namprune.recipe",
     "rich": "namprune.console",
     "typer": "namprune.cli",
@@ -154,8 +159,9 @@ def test_torch_free_rooms_load_no_torch() -> None:
         (choices.CriterionName, IMPORTANCES),
         (choices.DataName, DATASETS),
         (choices.AttentionName, {"none", *ATTENTIONS}),
+        (choices.TrackerName, TRACKERS),
     ],
-    ids=["models", "importances", "datasets", "attentions"],
+    ids=["models", "importances", "datasets", "attentions", "trackers"],
 )
 def test_choices_are_the_registry(names, registry) -> None:
     assert set(typing.get_args(names)) == set(registry)

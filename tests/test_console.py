@@ -1,13 +1,18 @@
 """What goes to stdout, what to stderr, and that text stays text."""
 
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 import pytest
 
 from namprune import console
+from namprune.console import bars
 from namprune.errors import RunError
 from namprune.table import Table
 
@@ -47,6 +52,18 @@ def test_a_table_without_a_terminal_keeps_each_row_on_one_line(capsys: pytest.Ca
     assert ["note"] in lines
 
 
+@pytest.mark.parametrize(("columns", "whole"), [(100, True), (70, True), (30, False)])
+def test_a_narrow_terminal_leaves_the_name_whole_as_long_as_there_is_room(capsys, monkeypatch, columns, whole) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    row = ("quickstart-nam-s0-p30-nam-global", *["three words here"] * 4)
+    console.show(Table("Runs", columns=("Run", "a", "b", "c", "d"), rows=(row,), text_columns=5))
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in capsys.readouterr().out.splitlines()]
+    assert any(line.startswith(row[0]) for line in lines) is whole
+    assert max(map(len, lines)) <= columns
+    assert "".join(lines[3:]).count("e") == 16  # of 4 x "three here": nothing is cut off
+
+
 def test_json_is_one_value_for_any_encoding(capsys: pytest.CaptureFixture[str]) -> None:
     console.print_json({"name": "é\x1b"})
     out = capsys.readouterr().out
@@ -54,11 +71,39 @@ def test_json_is_one_value_for_any_encoding(capsys: pytest.CaptureFixture[str]) 
     assert json.loads(out) == {"name": "é\x1b"}
 
 
-def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_work_says_nothing_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with console.progress(3, "training") as bar:
         bar.advance(1, note="loss 0.41")
         console.message("epoch 1")
     assert capsys.readouterr().err == "epoch 1\n"
+
+
+def test_long_work_says_a_line_now_and_then_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bars, "EVERY", 0.0)
+    with console.progress(2, "runs") as outer:
+        with console.progress(500, "train[ing]\x1b") as inner:
+            inner.advance(119)
+            time.sleep(0.01)
+            inner.advance(1)
+        outer.advance()
+    with console.quiet(), console.progress(2, "quiet") as bar:
+        bar.advance()
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first == "train[ing]\\x1b 119/500, in runs 0/2"
+    assert re.fullmatch(r"train\[ing]\\x1b 120/500, in runs 0/2, [\d.]+ s left", second)
+    assert third == "runs 1/2"
+
+
+def test_the_lines_are_half_a_minute_apart(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bars, "EVERY", 0.05)
+    begun = time.monotonic()
+    with console.progress(1000, "outer"), console.progress(1000, "inner") as bar:
+        while time.monotonic() < begun + 0.22:
+            bar.advance()
+            time.sleep(0.002)
+    assert 1 <= len(capsys.readouterr().err.splitlines()) <= 4
 
 
 def test_quiet_drops_what_goes_on_but_no_error_and_no_result(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,15 +118,77 @@ def test_quiet_drops_what_goes_on_but_no_error_and_no_result(capsys: pytest.Capt
     assert (captured.out, captured.err) == ("result\n", "error: wrong\nheard again\n")
 
 
-def test_progress_shows_note_and_count_on_a_terminal() -> None:
-    script = """
+def test_details_are_for_those_who_ask(capsys: pytest.CaptureFixture[str]) -> None:
+    console.detail("not asked")
+    console.speak(verbose=True)
+    try:
+        console.detail("asked\x1b")
+        with console.quiet():
+            console.detail("not here")
+    finally:
+        console.reset()
+    console.detail("not any more")
+    assert capsys.readouterr().err == "asked\\x1b\n"
+
+
+BARS = """
+import time
 from namprune import console
-with console.progress(3, "train[ing]") as bar:
-    bar.advance(2, note="loss [0.41]")
-    bar.advance(1)
+with console.progress(3, "outer[most]") as outer:
+    outer.advance(2, note="x [0.41]")
+    with console.progress(5, "inner") as inner:
+        inner.advance(4)
+        time.sleep(0.9)  # a bar that is soon over is not shown
+    console.message("between")
 """
-    environment = {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "120"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == ""
-    for part in ("train[ing]", "3/3", "loss [0.41]"):
-        assert part in done.stderr
+
+
+def on_a_terminal(script: str, **environment: str) -> str:
+    """What a terminal of 120 columns receives."""
+    ours, theirs = pty.openpty()
+    variables = {"TERM": "xterm", "COLUMNS": "120", **environment}
+    with subprocess.Popen([sys.executable, "-c", script], env=variables, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        received = b""
+        with suppress(OSError):  # EIO: the other side is closed
+            while part := os.read(ours, 65536):
+                received += part
+    os.close(ours)
+    return received.decode()
+
+
+def test_bars_on_a_terminal_nest_with_note_and_count() -> None:
+    received = on_a_terminal(BARS)
+    for part in ("outer[most]", "2/3", "x [0.41]", "inner", "4/5", "between"):
+        assert part in received
+    assert "\x1b[?25l" in received  # one display hides the cursor once
+    assert received.count("\x1b[?25l") == received.count("\x1b[?25h") == 1
+
+
+def test_no_color_leaves_the_bars_without_color() -> None:
+    received = on_a_terminal(BARS, NO_COLOR="1")
+    assert "inner" in received
+    assert not re.search(r"\x1b\[[\d;]*3\dm", received)
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"TERM": "dumb", "NO_COLOR": "1"}])
+def test_a_terminal_that_cannot_move_gets_plain_lines(environment: dict[str, str]) -> None:
+    assert on_a_terminal(BARS, **environment) == "between\r\n"
+
+
+@pytest.mark.parametrize("environment", [{}, {"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}])
+def test_a_pipe_gets_no_control_codes_of_bars(environment: dict[str, str]) -> None:
+    variables = {"TERM": "xterm", **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", BARS], env=variables, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "between\n")
+
+
+def test_color_is_there_in_a_pipe_when_it_is_forced() -> None:
+    script = "from namprune import console\nconsole.warn('careful')"
+    variables = {"TERM": "xterm", "FORCE_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=variables, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stderr == "\x1b[33mwarning: \x1b[0mcareful\n"

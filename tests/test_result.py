@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,13 @@ def test_a_result_comes_back_equal(result: RunResult, make_result: ResultFactory
     assert from_json(to_json(trained), source="result.json") == trained
     assert "über" in to_json(result)
     assert to_json(result).endswith("}\n")
+
+
+def test_a_loss_that_is_no_number_makes_no_broken_json(result: RunResult) -> None:
+    wrecked = dataclasses.replace(result.final, val=dataclasses.replace(result.final.val, loss=math.inf))
+    text = to_json(dataclasses.replace(result, stages=(*result.stages, wrecked)))
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in result.json"))
+    assert math.isnan(from_json(text, source="result.json").final.val.loss)
 
 
 def test_the_final_stage_is_the_last(result: RunResult) -> None:

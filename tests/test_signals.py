@@ -33,7 +33,7 @@ def work():
     {body}
 
 try:
-    with signals.graceful():
+    with signals.graceful({options}):
         print("ready", flush=True)
         work()
 except signals.Interrupted as interrupted:
@@ -62,8 +62,8 @@ def start() -> Iterator[object]:
     """Starts a process with this work, and waits until it has begun."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(body: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", WORK.format(body=body)]
+    def begin(body: str, *, options: str = "") -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", WORK.format(body=body, options=options)]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
         started.append(process)
@@ -125,13 +125,32 @@ def test_both_signals_in_one_long_call_into_c(start, signum: signal.Signals) -> 
     assert process.wait(timeout=1) == -signum
 
 
+def test_a_process_of_a_group_is_told_twice_and_saves(start) -> None:
+    process = start(POLLING, options="again=False")
+    for _ in range(3):  # from the system and from who started it, of whatever name
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=10)
+    assert (process.returncode, out) in [(143, "saved after SIGTERM\n"), (130, "saved after SIGINT\n")]
+    assert said in ("SIGTERM: finishing the step, saving\n", "SIGINT: finishing the step, saving\n")
+
+
+@pytest.mark.parametrize(("inside", "code"), [("signals.at_once(on=False)", 0), ("signals.deferred()", 0)])
+def test_what_is_to_be_saved_is_not_left_where_it_is(start, inside: str, code: int) -> None:
+    process = start(f"with signals.at_once(), {inside}: time.sleep(0.5); print('done')")
+    process.send_signal(signal.SIGTERM)
+    out, said = process.communicate(timeout=10)
+    assert (process.returncode, out) == (code, "done\n")
+    assert said == "SIGTERM: finishing the step, saving; again to leave at once\n"
+
+
 def test_what_saves_nothing_is_left_where_it_is(start) -> None:
     process = start("with signals.at_once(): time.sleep(60)")
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     out, said = process.communicate(timeout=10)
     assert (process.returncode, out) == (143, "saved after SIGTERM\n")
-    assert said == "SIGTERM: leaving off; again to leave at once\n"
+    assert said == "SIGTERM: leaving off\n"
 
 
 def test_what_saves_nothing_is_not_begun_after_a_signal(asked) -> None:
@@ -154,7 +173,7 @@ def test_a_worker_leaves_signals_of_the_whole_job_to_its_parent(start) -> None:
 def test_a_command_ends_with_the_code_of_its_signal() -> None:
     done = subprocess.run([sys.executable, "-c", MAIN], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (143, "")
-    assert done.stderr == "SIGTERM: finishing the step, saving; again to leave at once\n"
+    assert done.stderr == "SIGTERM: leaving off\n"
 
 
 def test_handlers_come_back_and_ignored_signals_stay_ignored() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from namprune.table import percent, quantity, times
+from namprune.table import duration, percent, quantity, times
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,26 @@ from namprune.table import percent, quantity, times
 )
 def test_a_quantity_has_three_digits_and_a_prefix(value: float | None, unit: str, written: str) -> None:
     assert quantity(value, unit) == written
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (0.04, "0.0 s"),
+        (0.8, "0.8 s"),
+        (9.96, "10 s"),
+        (43.4, "43 s"),
+        (59.6, "1 min 00 s"),
+        (125, "2 min 05 s"),
+        (720, "12 min"),
+        (3599, "1 h 00 min"),
+        (3900, "1 h 05 min"),
+        (86_399, "1 d 0 h"),
+        (2 * 86_400 + 3 * 3600, "2 d 3 h"),
+    ],
+)
+def test_a_duration_has_the_two_units_that_tell(seconds: float, written: str) -> None:
+    assert duration(seconds) == written
 
 
 def test_shares_and_ratios() -> None:

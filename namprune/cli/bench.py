@@ -1,11 +1,14 @@
 """namprune bench: what the networks of runs take where they are run, beside their dense ancestors."""
 
 import dataclasses
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from namprune import console
+from namprune.cli import complete
+from namprune.cli.next import suggest
 from namprune.cli.options import RUNS, AsJson, Device, Runs
 from namprune.cli.overrides import resolve
 from namprune.errors import UserError
@@ -21,23 +24,23 @@ NOTE = (
 
 
 def bench_command(
-    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of the runs.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="RUN", autocompletion=complete.run_names, help="Names of the runs.")
+    ],
     *,
     backend: Annotated[
         Runtime,
-        typer.Option(
-            help="torch: eager, float32. onnxruntime: on the CPU, what was exported, or a float32 export made here."
-        ),
+        typer.Option(metavar="NAME", help="torch (eager) or onnxruntime (what was exported)."),
     ] = "torch",
     batch: Annotated[str, typer.Option(metavar="N,...", help="Pictures in one forward pass.")] = "1,64",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Of the processor; default: as many as PyTorch takes.")
+        int | None, typer.Option(metavar="N", min=1, help="Of the CPU, else PyTorch's own choice.")
     ] = None,
     device: Device = None,
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Measure latency, throughput, memory and size of runs and their dense ancestors, in turns in one process."""
+    """Measure latency, memory and size of runs and their ancestors."""
     batches = _batches(batch)
     if backend == "onnxruntime" and device not in (None, "auto", "cpu"):
         raise UserError(f"bench: --backend {backend} runs on the CPU, not on {device}", hint="leave --device out")
@@ -51,6 +54,10 @@ def bench_command(
         console.print_json(dataclasses.asdict(found))
     else:
         console.show(_table(found))
+        if backend == "torch" and find_spec("onnxruntime") is not None:
+            suggest("bench", *names, "--backend", "onnxruntime", runs=runs)
+        else:
+            suggest("report", runs=runs)
 
 
 def _batches(text: str) -> tuple[int, ...]:

@@ -9,51 +9,60 @@ import typer
 
 from namprune import console
 from namprune.choices import AttentionName, BackendName, CriterionName
-from namprune.cli.options import RUNS, AsJson, DataRoot, Deterministic, Device, PrecisionName, Runs, Sets
+from namprune.cli import complete
+from namprune.cli.next import suggest
+from namprune.cli.options import (
+    OUTPUT,
+    RUNS,
+    AsJson,
+    DataRoot,
+    Deterministic,
+    Device,
+    PrecisionName,
+    RecipeName,
+    Runs,
+    Sets,
+    Track,
+)
 from namprune.cli.overrides import resolve
 from namprune.errors import UserError
+from namprune.nearest import nearest
 from namprune.report import Report, collect, to_json, to_tables
 from namprune.runs import RunStore
+
+SHARES = "give one or more with commas between, such as 0.3,0.5"
 
 Item = TypeVar("Item")
 Name = TypeVar("Name", bound=str)
 
-RecipeName = Annotated[str | None, typer.Option(help="A recipe file, or the name of a shipped recipe.")]
 Attentions = Annotated[
-    str | None, typer.Option(metavar="NAME,...", help="Attentions; default: nam,se,cbam,sa,none.", show_default=False)
+    str | None, typer.Option(metavar="NAME,...", autocompletion=complete.attentions, help="Else nam,se,cbam,sa,none.")
 ]
-Ratios = Annotated[
-    str | None, typer.Option(metavar="RATIO,...", help="Shares of the channels to remove; default: the recipe's.")
-]
+Ratios = Annotated[str | None, typer.Option(metavar="SHARE,...", help="Of the channels, to remove; else the recipe's.")]
 Shares = Annotated[
     str | None,
-    typer.Option(metavar="SHARE,...", help="Shares of the MACs to keep, beside or in the place of ratios."),
+    typer.Option(metavar="SHARE,...", help="Of the MACs, to keep."),
 ]
 Criteria = Annotated[
-    str | None, typer.Option(metavar="NAME,...", help="What ranks the channels; default: the recipe's.")
+    str | None,
+    typer.Option(metavar="NAME,...", autocompletion=complete.criteria, help="What ranks; else the recipe's."),
 ]
-Seeds = Annotated[int | None, typer.Option(min=1, help="Repetitions, from the recipe's seed on; default: 1.")]
+Seeds = Annotated[int | None, typer.Option(metavar="N", min=1, help="Repetitions, from the recipe's seed on.")]
 Controls = Annotated[
     bool,
     typer.Option(
         "--controls",
-        help="Beside NAM at equal MACs: no attention, a constant gate, random channels, L1 norm, uniform width, "
-        "and the pruned shape from scratch. A ratio then means the MACs that it leaves when every layer loses it.",
+        help="Beside NAM at equal MACs: six honest baselines.",
     ),
 ]
-GoOn = Annotated[
-    bool, typer.Option("--resume", help="Go on with the comparison that was begun last in the folder of runs.")
-]
+GoOn = Annotated[bool, typer.Option("--resume", help="Go on with the one begun last in --runs.")]
 Backend = Annotated[
     BackendName,
-    typer.Option(
-        help="local: one run after the other. ray: as tasks, each with one GPU or with OMP_NUM_THREADS CPUs; the "
-        "working folder, the pictures and --runs must be at the same place on all machines."
-    ),
+    typer.Option(metavar="NAME", rich_help_panel=OUTPUT, help="local: one run after the other. ray: on a cluster."),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(metavar="HOST:PORT", help="Head of the Ray cluster, or auto; default: one of this machine alone."),
+    typer.Option(metavar="HOST:PORT", rich_help_panel=OUTPUT, help="Head of the Ray cluster, or auto."),
 ]
 
 
@@ -74,15 +83,17 @@ def compare_command(
     device: Device = None,
     precision: PrecisionName = None,
     deterministic: Deterministic = None,
+    track: Track = None,
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Train and prune a grid attention x cut x criterion x seed; runs that are there already are not made again."""
+    """Train and prune a grid of attentions, cuts and seeds, each once."""
     attentions = _listed("--attention", attention, _one_of(get_args(AttentionName)))
     ratios = _listed("--ratio", ratio, _share)
     shares = _listed("--target-macs", target_macs, _share)
     criteria = _listed("--criterion", criterion, _one_of(get_args(CriterionName)))
-    options = {"--data": data, "--device": device, "--precision": precision, "--deterministic": deterministic}
+    where = {"--data": data, "--device": device, "--precision": precision, "--deterministic": deterministic}
+    options: dict[str, object] = {**where, "--track": track}
     if recipe is None:
         _check_needs_no_recipe({"--set": sets, **options}, resume=resume)
     checked = resolve(recipe, sets=sets, options=options) if recipe is not None else None
@@ -111,6 +122,7 @@ def compare_command(
     else:
         for table in to_tables(report):
             console.show(table)
+        suggest("report", "--format", "html", runs=runs)
 
 
 def _check_needs_no_recipe(options: Mapping[str, object], *, resume: bool) -> None:
@@ -136,7 +148,7 @@ def _listed(option: str, text: str | None, read: Callable[[str], Item]) -> tuple
     """The members of a list with commas, each once; none where no list is given.
 
     Raises:
-        UserError: a list without members, or `read` fails with ValueError on one.
+        UserError: a list without members, or `read` fails with ValueError on one: what is wrong, a hint.
     """
     if text is None:
         return ()
@@ -146,7 +158,8 @@ def _listed(option: str, text: str | None, read: Callable[[str], Item]) -> tuple
     try:
         return tuple(dict.fromkeys(map(read, words)))
     except ValueError as error:
-        raise UserError(f"compare: {option} {text}: {error}") from None
+        wrong, hint = error.args
+        raise UserError(f"compare: {option} {text}: {wrong}", hint=hint) from None
 
 
 def _one_of(known: Sequence[Name]) -> Callable[[str], Name]:
@@ -154,7 +167,8 @@ def _one_of(known: Sequence[Name]) -> Callable[[str], Name]:
         for name in known:
             if name == word:
                 return name
-        raise ValueError(f"{word!r} is not one of {', '.join(known)}")
+        meant = nearest(word, known)
+        raise ValueError(f"{word!r} is not one of {', '.join(known)}", f"did you mean {meant!r}?" if meant else None)
 
     return read
 
@@ -163,7 +177,7 @@ def _share(word: str) -> float:
     try:
         share = float(word)
     except ValueError:
-        raise ValueError(f"{word!r} is not a number") from None
+        raise ValueError(f"{word!r} is not a number", SHARES) from None
     if not 0 < share < 1:
-        raise ValueError(f"{word} is not above 0 and below 1")
+        raise ValueError(f"{word} is not above 0 and below 1", SHARES)
     return share

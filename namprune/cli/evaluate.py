@@ -6,23 +6,25 @@ from typing import Annotated, Literal
 import typer
 
 from namprune import console
-from namprune.cli.options import RUNS, AsJson, DataRoot, Device, Runs
+from namprune.cli.next import suggest_for
+from namprune.cli.options import RUNS, AsJson, DataRoot, Device, RunName, Runs
 from namprune.cli.overrides import resolve
 from namprune.runs import RunStore
 from namprune.table import Table, percent
 
 
 def evaluate_command(
-    run: Annotated[str, typer.Argument(help="Name of the run.")],
+    run: RunName,
     *,
-    split: Annotated[Literal["test", "val"], typer.Option(help="Which pictures.")] = "test",
+    split: Annotated[Literal["test", "val"], typer.Option(metavar="NAME", help="test or val.")] = "test",
     data: DataRoot = None,
     device: Device = None,
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
     """Measure the accuracy of a run's network."""
-    folder = RunStore(runs).open(run)
+    store = RunStore(runs)
+    folder = store.open(run)
     recipe = resolve(str(folder.recipe), sets=None, options={"--data": data, "--device": device})
     from namprune.stages.evaluate import evaluate
 
@@ -40,3 +42,4 @@ def evaluate_command(
     )
     columns = ("Run", "Split", "Top-1 %", "Top-5 %", "Loss", "Pictures")
     console.show(Table("Accuracy", columns=columns, rows=(cells,), text_columns=2))
+    suggest_for(folder, store=store)

@@ -7,24 +7,25 @@ from typing import Annotated
 import typer
 
 from namprune import console
-from namprune.cli.options import RUNS, AsJson, Device, Runs
+from namprune.cli.next import suggest_for
+from namprune.cli.options import RUNS, AsJson, Device, RunName, Runs
 from namprune.cli.overrides import resolve
 from namprune.runs import RunStore
 
 
 def explain_command(
-    run: Annotated[str, typer.Argument(help="Name of the run.")],
+    run: RunName,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Picture files.")],
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the overlays.")] = Path(),
     target: Annotated[
-        str | None, typer.Option("--class", metavar="NAME", help="Class to explain; default: the dense prediction.")
+        str | None, typer.Option("--class", metavar="NAME", help="Class to explain, else the dense prediction.")
     ] = None,
     device: Device = None,
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Draw what a run's network and its dense ancestor look at in pictures (Grad-CAM), side by side."""
+    """Draw where a network looks, before and after the cut (Grad-CAM)."""
     store = RunStore(runs)
     folder = store.open(run)
     recipe = resolve(str(folder.recipe), sets=None, options={"--device": device})
@@ -36,3 +37,4 @@ def explain_command(
         console.print_json({"run": folder.name, "images": [dataclasses.asdict(one) for one in explained]})
         return
     console.show(to_table(explained, title=f"What {folder.name} looks at"))
+    suggest_for(folder, store=store)

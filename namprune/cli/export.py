@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from namprune import console
-from namprune.cli.options import RUNS, AsJson, DataRoot, Runs
-from namprune.cli.outcome import suggest
+from namprune.cli.next import suggest
+from namprune.cli.options import RUNS, AsJson, DataRoot, RunName, Runs
 from namprune.cli.overrides import resolve
 from namprune.result import Accuracy, Export, ExportFormat, Quantize, RunResult
 from namprune.runs import RunStore
@@ -16,23 +16,21 @@ from namprune.table import Table, percent, quantity
 
 
 def export_command(
-    run: Annotated[str, typer.Argument(help="Name of the run.")],
+    run: RunName,
     *,
-    form: Annotated[ExportFormat, typer.Option("--format", help="What the other program reads.")] = "onnx",
+    form: Annotated[
+        ExportFormat, typer.Option("--format", metavar="NAME", help="onnx, torch, safetensors or openvino.")
+    ] = "onnx",
     quantize: Annotated[
-        Quantize, typer.Option(help="int8: weights and activations in 8 bits, calibrated on validation pictures.")
+        Quantize, typer.Option(metavar="NAME", help="int8, calibrated on validation pictures, or none.")
     ] = "none",
-    preprocess: Annotated[
-        bool, typer.Option("--preprocess", help="Normalize inside the network: it takes bytes, uint8 (N, H, W, C).")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Default: a file in the run's folder, under export/.")
-    ] = None,
+    preprocess: Annotated[bool, typer.Option("--preprocess", help="Take bytes, uint8 (N, H, W, C).")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Else a file in the run's export/.")] = None,
     data: DataRoot = None,
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Write a run's network as ONNX, a PyTorch program, OpenVINO or safetensors, run it again and compare."""
+    """Write a network for other programs, run it again and compare."""
     folder = RunStore(runs).open(run)
     recipe = resolve(str(folder.recipe), sets=None, options={"--data": data})
     from namprune.stages.export import export_run
@@ -42,8 +40,11 @@ def export_command(
         console.print_json({"run": folder.name, "path": str(file), **dataclasses.asdict(export)})
         return
     console.show(_table(file, export, folder.result()))
-    again = " --quantize int8" if form == "onnx" and quantize == "none" else ""
-    suggest(f"export {folder.name}{again}" if again else f"bench {folder.name} --backend onnxruntime", runs=runs)
+    quantized = any(one.quantize == "int8" for one in folder.exports())
+    if form == "onnx" and quantize == "none" and not quantized:
+        suggest("export", folder.name, "--quantize", "int8", runs=runs)
+    else:
+        suggest("bench", folder.name, *(("--backend", "onnxruntime") if form == "onnx" else ()), runs=runs)
 
 
 def _table(file: Path, export: Export, result: RunResult) -> Table:

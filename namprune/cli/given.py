@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from namprune.cli import complete
 from namprune.cli.overrides import resolve
 from namprune.errors import UserError
+from namprune.nearest import nearest
 from namprune.runs import RunFolder, RunStore
 
 if TYPE_CHECKING:
@@ -15,17 +17,20 @@ if TYPE_CHECKING:
 BASE = "pretrained"
 """The shipped recipe that says the rest where none is given."""
 
+SOURCES = ("torchvision", "timm", "python")
+"""Of networks from elsewhere."""
+
 Model = Annotated[
     str | None,
     typer.Option(
         metavar="SOURCE:NAME",
-        help="A network from elsewhere: torchvision:resnet18, timm:resnet18d, or python:package.module:function, "
-        "which runs that code.",
+        autocompletion=complete.models,
+        help="A network of torchvision, timm or python (yours).",
     ),
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help="Its weights: a safetensors or PyTorch file, or DEFAULT, its publisher's."),
+    typer.Option(metavar="FILE", help="Its weights; DEFAULT: its publisher's."),
 ]
 
 
@@ -43,11 +48,11 @@ def model_section(model: str | None, weights: str | None) -> dict[str, str] | No
             )
         return None
     source, colon, name = model.partition(":")
-    if not colon or not name or source not in ("torchvision", "timm", "python"):
-        raise UserError(
-            f"--model {model}: expected a source and a name",
-            hint="torchvision:resnet18, timm:resnet18d or python:package.module:function; our own are for recipes",
-        )
+    if not colon or not name or source not in SOURCES:
+        hint = "torchvision:resnet18, timm:resnet18d or python:package.module:function; our own are for recipes"
+        if name and (meant := nearest(source, SOURCES)):
+            hint = f"did you mean '{meant}:{name}'?"
+        raise UserError(f"--model {model}: expected a source and a name", hint=hint)
     section = {"source": source, "target" if source == "python" else "name": name}
     return section if weights is None else section | {"weights": weights}
 

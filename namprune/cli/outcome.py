@@ -1,13 +1,11 @@
 """How train and prune present the run that they made."""
 
 import dataclasses
-import shlex
 from pathlib import Path
 
 from namprune import console
-from namprune.cli.options import RUNS
 from namprune.result import Measurement, RunResult, Timing
-from namprune.table import MISSING, Table, percent, quantity, times
+from namprune.table import MISSING, Table, duration, percent, quantity, times
 
 
 def show_outcome(result: RunResult, *, runs: Path, as_json: bool) -> None:
@@ -16,6 +14,10 @@ def show_outcome(result: RunResult, *, runs: Path, as_json: bool) -> None:
         console.print_json({"path": str(runs / result.name), **dataclasses.asdict(result)})
         return
     console.show(stages_table(result, title=f"{runs / result.name}: {result.model} on {result.data}"))
+    if result.epochs:
+        speed = f"{result.images_per_second:,.0f} pictures/s"
+        plural = "s" if result.epochs > 1 else ""
+        console.message(f"{result.epochs} epoch{plural} in {duration(result.seconds)}, {speed}")
 
 
 def stages_table(result: RunResult, *, title: str) -> Table:
@@ -34,12 +36,6 @@ def _beside_dense(timing: Timing) -> str:
         return ""
     ratio = timing.network.median / timing.dense.median
     return f", {times(ratio)} of dense ({quantity(timing.dense.median, 's')})"
-
-
-def suggest(arguments: str, *, runs: Path) -> None:
-    """The next useful command, on stderr."""
-    where = "" if runs == RUNS else f" --runs {shlex.quote(str(runs))}"
-    console.message(f"next: namprune {arguments}{where}")
 
 
 def _stage(stage: Measurement) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ KEYS = {
     "--device": "runtime.device",
     "--precision": "runtime.precision",
     "--deterministic": "runtime.deterministic",
+    "--track": "runtime.track",
     "--ratio": "prune.ratio",
     "--target-macs": "prune.target_macs",
     "--target-params": "prune.target_params",

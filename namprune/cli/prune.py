@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from namprune import console
-from namprune.choices import CriterionName, Scope
+from namprune.choices import Scope
+from namprune.cli import complete
 from namprune.cli.given import Model, Weights, model_section, taken_in
+from namprune.cli.next import suggest_again, suggest_for
 from namprune.cli.options import (
+    CUT,
     RUNS,
     AsJson,
+    Criterion,
     DataRoot,
     Deterministic,
     Device,
@@ -20,8 +24,9 @@ from namprune.cli.options import (
     Resume,
     Runs,
     Sets,
+    Track,
 )
-from namprune.cli.outcome import show_outcome, suggest
+from namprune.cli.outcome import show_outcome
 from namprune.cli.overrides import resolve
 from namprune.cli.resume import reject, resumed
 from namprune.errors import UserError
@@ -33,32 +38,39 @@ if TYPE_CHECKING:
 
 PrunedRun = Annotated[
     str | None,
-    typer.Argument(help="The run to prune, by default the newest trained one; with --resume the one to finish."),
+    typer.Argument(metavar="RUN", autocompletion=complete.run_names, help="Which, else the newest trained one."),
 ]
 Allocation = Annotated[
     Scope | None,
     typer.Option(
         "--scope",
         "--allocation",
-        help="One ranking over all layers, one for each, or what costs each the same accuracy, measured first.",
+        metavar="NAME",
+        rich_help_panel=CUT,
+        help="global, local, or sensitivity (measured first).",
     ),
 ]
+Ratio = Annotated[float | None, typer.Option(metavar="SHARE", rich_help_panel=CUT, help="Channels to remove: 0.3.")]
+ShareOfParams = Annotated[float | None, typer.Option(metavar="SHARE", rich_help_panel=CUT, help="Parameters to keep.")]
+Size = Annotated[str | None, typer.Option(metavar="SIZE", rich_help_panel=CUT, help="Of the weights: 2MB, 800kB.")]
+Steps = Annotated[int | None, typer.Option(metavar="N", rich_help_panel=CUT, help="Cuts, fine-tuned between.")]
 ShareOfMacs = Annotated[
-    float | None, typer.Option(help="Share of the MACs to keep, in (0, 1); in the place of --ratio.")
+    float | None, typer.Option(metavar="SHARE", rich_help_panel=CUT, help="MACs to keep, in the place of --ratio.")
 ]
 Milliseconds = Annotated[
     str | None,
-    typer.Option(help="Time of a forward pass, 5ms, or share of that before the cut, 0.6; measured here."),
+    typer.Option(metavar="TIME", rich_help_panel=CUT, help="Forward pass: 5ms, or 0.6 of that before."),
 ]
 Points = Annotated[
-    float | None, typer.Option(help="Points of validation accuracy that the cut may cost before fine-tuning.")
+    float | None,
+    typer.Option(metavar="POINTS", rich_help_panel=CUT, help="Of accuracy that it may cost before fine-tuning."),
 ]
 Multiple = Annotated[
-    str | None, typer.Option(help="Keep multiples of this many channels; auto: what the device is fast at.")
+    str | None, typer.Option(metavar="N", rich_help_panel=CUT, help="Multiples of this stay; auto: what is fast.")
 ]
-
 Rest = Annotated[
-    str | None, typer.Option(help="With --model: a recipe file, or the name of a shipped one, that says the rest.")
+    str | None,
+    typer.Option(metavar="NAME", autocompletion=complete.recipes, help="With --model: a recipe that says the rest."),
 ]
 
 
@@ -68,28 +80,29 @@ def prune_command(
     model: Model = None,
     weights: Weights = None,
     recipe: Rest = None,
-    ratio: Annotated[float | None, typer.Option(help="Share of the channels to remove, in (0, 1).")] = None,
+    ratio: Ratio = None,
     target_macs: ShareOfMacs = None,
-    target_params: Annotated[float | None, typer.Option(help="Share of the parameters to keep, in (0, 1).")] = None,
+    target_params: ShareOfParams = None,
     target_latency: Milliseconds = None,
-    target_size: Annotated[str | None, typer.Option(help="Size of the weights, such as 2MB or 800kB.")] = None,
+    target_size: Size = None,
     max_drop: Points = None,
-    criterion: Annotated[CriterionName | None, typer.Option(help="What ranks the channels.")] = None,
+    criterion: Criterion = None,
     scope: Allocation = None,
     round_to: Multiple = None,
-    steps: Annotated[int | None, typer.Option(help="Cuts to spread it over, with fine-tuning between.")] = None,
+    steps: Steps = None,
     resume: Resume = False,
     sets: Sets = None,
     data: DataRoot = None,
     device: Device = None,
     precision: PrecisionName = None,
     deterministic: Deterministic = None,
+    track: Track = None,
     name: NewName = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and make no run.")] = False,
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Remove channels from a trained network and fine-tune it, by the recipe of its run; or from one made elsewhere."""
+    """Remove channels from a trained network, and fine-tune what is left."""
     store = RunStore(runs)
     section = model_section(model, weights)
     if name is not None:
@@ -98,7 +111,7 @@ def prune_command(
     measures = {"--target-latency": target_latency, "--target-size": target_size, "--max-drop": max_drop}
     choices = {"--criterion": criterion, "--scope": scope, "--round-to": round_to, "--steps": steps}
     where = {"--data": data, "--device": device, "--precision": precision, "--deterministic": deterministic}
-    options: dict[str, object] = {**shares, **measures, **choices, **where}
+    options: dict[str, object] = {**shares, **measures, **choices, **where, "--track": track}
     if resume:
         reject("prune", {"--name": name, "--dry-run": dry_run, "--model": model, "--recipe": recipe})
         result = resumed(run, None, store=store, kinds=("prune",), sets=sets, options=options)
@@ -113,10 +126,13 @@ def prune_command(
 
         if dry_run:
             _show_plan(plan(parent, checked), as_json=as_json)
+            if not as_json:
+                suggest_again(without="--dry-run")
             return
         result = prune(parent, checked, store=store, name=name)
     show_outcome(result, runs=runs, as_json=as_json)
-    suggest("report", runs=runs)
+    if not as_json:
+        suggest_for(store.open(result.name), store=store)
 
 
 def _parent(

@@ -1,17 +1,18 @@
 """namprune runs: what is in the folder of runs."""
 
 import dataclasses
-from typing import Annotated
 
 import typer
 
 from namprune import console
-from namprune.cli.options import RUNS, AsJson, Runs
+from namprune.cli.frame import Command
+from namprune.cli.next import suggest_for, suggest_for_newest
+from namprune.cli.options import RUNS, AsJson, RunName, Runs
 from namprune.cli.outcome import stages_table
 from namprune.errors import RunError
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
-from namprune.table import MISSING, Table, percent, quantity
+from namprune.table import MISSING, Table, duration, percent, quantity
 
 runs_app = typer.Typer(help="List the runs, or show one.", invoke_without_command=True)
 
@@ -23,21 +24,22 @@ def list_command(context: typer.Context, *, runs: Runs = RUNS, as_json: AsJson =
         if as_json or runs != RUNS:
             raise typer.BadParameter(f"options go after {context.invoked_subcommand}")
         return
-    folders = RunStore(runs).folders()
+    store = RunStore(runs)
+    folders = store.folders()
     if as_json:
         console.print_json({"runs": [_summary(folder) for folder in folders]})
     elif folders:
         console.show(_listing(runs_name=str(runs), folders=folders))
+        suggest_for_newest(store)
     else:
         console.message(f"no runs in {runs}; `namprune train --recipe quickstart` makes one")
 
 
-@runs_app.command("show")
-def show_command(
-    name: Annotated[str, typer.Argument(help="Name of the run.")], *, runs: Runs = RUNS, as_json: AsJson = False
-) -> None:
+@runs_app.command("show", cls=Command)
+def show_command(name: RunName, *, runs: Runs = RUNS, as_json: AsJson = False) -> None:
     """Show one run, after its files were checked against their digests."""
-    folder = RunStore(runs).open(name)
+    store = RunStore(runs)
+    folder = store.open(name)
     folder.verify()
     result = folder.result()
     if as_json:
@@ -45,6 +47,7 @@ def show_command(
         return
     console.show(_particulars(result))
     console.show(stages_table(result, title="Stages"))
+    suggest_for(folder, store=store)
 
 
 def _summary(folder: RunFolder) -> dict[str, object]:
@@ -68,17 +71,17 @@ def _summary(folder: RunFolder) -> dict[str, object]:
 
 
 def _listing(*, runs_name: str, folders: tuple[RunFolder, ...]) -> Table:
-    columns = ("Run", "State", "Kind", "Parent", "Data", "Model", "Attention", "Created", "Test top-1 %", "MACs")
+    columns = ("Run", "State", "Kind", "Network", "Created (UTC)", "Test top-1 %", "MACs")
     rows, notes = [], []
     for folder in folders:
         try:
             rows.append(_finished(folder.result()))
         except RunError as error:
             begun = folder.begun_as()
-            known = (begun.kind, begun.parent or MISSING) if begun else (MISSING, MISSING)
-            rows.append((folder.name, folder.state(), *known, *[MISSING] * (len(columns) - 4)))
+            kind = begun.kind if begun else MISSING
+            rows.append((folder.name, folder.state(), kind, *[MISSING] * (len(columns) - 3)))
             notes.append(f"{error.message}; {error.hint}")
-    return Table(f"Runs in {runs_name}", columns=columns, rows=tuple(rows), text_columns=8, notes=tuple(notes))
+    return Table(f"Runs in {runs_name}", columns=columns, rows=tuple(rows), text_columns=5, notes=tuple(notes))
 
 
 def _finished(result: RunResult) -> tuple[str, ...]:
@@ -87,11 +90,8 @@ def _finished(result: RunResult) -> tuple[str, ...]:
         result.name,
         "finished",
         result.kind,
-        result.parent or MISSING,
-        result.data,
-        result.model,
-        result.attention,
-        result.created,
+        f"{result.model}, {result.attention.partition(' (')[0]}",
+        result.created[:16].replace("T", " "),
         percent(test.top1 if test else None),
         quantity(result.final.complexity.macs),
     )
@@ -107,11 +107,11 @@ def _particulars(result: RunResult) -> Table:
         "network": f"{result.model}, attention {result.attention}",
         "data": f"{result.data}, {len(result.classes)} classes, {'x'.join(map(str, result.input_shape))}",
         "seed": str(result.seed),
-        "epochs": f"{result.epochs} in {result.seconds:.1f} s, {result.images_per_second:,.0f} pictures/s",
+        "epochs": f"{result.epochs} in {duration(result.seconds)}, {result.images_per_second:,.0f} pictures/s",
         "cut": f"{cut.aim} {cut.criterion} {cut.scope}" if cut else MISSING,
         "channels": f"{cut.channels_before} to {cut.channels_after}" if cut else MISSING,
         "left alone": "; ".join(f"{layer} ({why})" for layer, why in cut.skipped.items()) if cut else MISSING,
-        "device": f"{result.environment.device}, {result.environment.threads} threads",
+        "device": f"{result.environment.device}, threads: {result.environment.threads}",
         "versions": ", ".join(f"{name} {version}" for name, version in result.environment.versions.items()),
         "recipe digest": result.recipe_digest,
         "data digest": result.data_digest,

@@ -6,27 +6,27 @@ from typing import Annotated
 import typer
 
 from namprune import console
-from namprune.choices import CriterionName
-from namprune.cli.options import RUNS, AsJson, DataRoot, Device, Runs, Sets
+from namprune.cli.next import suggest
+from namprune.cli.options import RUNS, AsJson, Criterion, DataRoot, Device, RunName, Runs, Sets
 from namprune.cli.overrides import resolve
 from namprune.errors import UserError
 from namprune.runs import RunStore
 
 
 def sensitivity_command(
-    run: Annotated[str, typer.Argument(help="Name of the run.")],
+    run: RunName,
     *,
     ratios: Annotated[
-        str, typer.Option(metavar="RATIO,...", help="Shares of a group's channels to remove.")
+        str, typer.Option(metavar="SHARE,...", help="Of a group's channels, to remove.")
     ] = "0.1,0.3,0.5,0.7,0.9",
-    criterion: Annotated[CriterionName | None, typer.Option(help="What ranks the channels.")] = None,
+    criterion: Criterion = None,
     sets: Sets = None,
     data: DataRoot = None,
     device: Device = None,
     runs: Runs = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what each group of channels costs when it alone is cut, on validation pictures, not fine-tuned."""
+    """Measure what each group of channels costs when it alone is cut."""
     shares = _shares(ratios)
     folder = RunStore(runs).open(run)
     options = {"--criterion": criterion, "--data": data, "--device": device}
@@ -38,6 +38,7 @@ def sensitivity_command(
         console.print_json(json.loads(found.to_json()))
     else:
         console.show(found.to_table(title=f"Sensitivity of {folder.name}"))
+        suggest("prune", folder.name, "--allocation", "sensitivity", runs=runs)
 
 
 def _shares(text: str) -> list[float]:

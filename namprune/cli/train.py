@@ -1,15 +1,18 @@
 """namprune train: a recipe becomes a run, or the widths of a pruned run become one with fresh weights."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from namprune import console
 from namprune.choices import AttentionName
+from namprune.cli import complete
 from namprune.cli.given import BASE, Model, Weights, model_section
 from namprune.cli.launch import spread
+from namprune.cli.next import suggest_for
 from namprune.cli.options import (
+    OUTPUT,
     RUNS,
     AsJson,
     DataRoot,
@@ -17,11 +20,13 @@ from namprune.cli.options import (
     Device,
     NewName,
     PrecisionName,
+    RecipeName,
     Resume,
     Runs,
     Sets,
+    Track,
 )
-from namprune.cli.outcome import show_outcome, suggest
+from namprune.cli.outcome import show_outcome
 from namprune.cli.overrides import resolve
 from namprune.cli.resume import reject, resumed
 from namprune.errors import UserError
@@ -34,29 +39,33 @@ Like = Annotated[
     str | None,
     typer.Option(
         metavar="RUN",
-        help="In place of --recipe: train the widths of this pruned run from fresh weights, by its recipe, "
-        "for its epochs of training and fine-tuning together, without penalty.",
+        autocompletion=complete.run_names,
+        help="The widths of this pruned run, from fresh weights.",
     ),
 ]
 
 Devices = Annotated[
     int | None,
     typer.Option(
+        metavar="N",
         min=1,
-        help="GPUs, or processes on the CPU, that share every batch. On several machines: `torchrun ... -m namprune "
-        "train ...` without this option, and a folder of runs and pictures that all of them see.",
+        rich_help_panel=OUTPUT,
+        help="GPUs or CPU processes that share every batch.",
     ),
 ]
 
 
 def train_command(
     run: Annotated[
-        str | None, typer.Argument(help="With --resume: the run to go on with; default: the one begun last.")
+        str | None,
+        typer.Argument(
+            metavar="RUN", autocompletion=complete.run_names, help="With --resume: which, else the one begun last."
+        ),
     ] = None,
     *,
-    recipe: Annotated[str | None, typer.Option(help="A recipe file, or the name of a shipped recipe.")] = None,
+    recipe: RecipeName = None,
     attention: Annotated[
-        AttentionName | None, typer.Option(help="Attention in place of the recipe's, with its default options.")
+        AttentionName | None, typer.Option(metavar="NAME", help=f"{', '.join(get_args(AttentionName))}.")
     ] = None,
     model: Model = None,
     weights: Weights = None,
@@ -67,6 +76,7 @@ def train_command(
     device: Device = None,
     precision: PrecisionName = None,
     deterministic: Deterministic = None,
+    track: Track = None,
     devices: Devices = None,
     name: NewName = None,
     runs: Runs = RUNS,
@@ -75,7 +85,8 @@ def train_command(
     """Train the network of a recipe, or one from elsewhere."""
     store = RunStore(runs)
     section = model_section(model, weights)
-    options = {"--data": data, "--device": device, "--precision": precision, "--deterministic": deterministic}
+    where = {"--data": data, "--device": device, "--precision": precision, "--deterministic": deterministic}
+    options: dict[str, object] = {**where, "--track": track}
     if not resume:
         if run is not None:
             raise UserError(f"train: {run!r} is said without --resume", hint="--name names a new run")
@@ -101,7 +112,8 @@ def train_command(
         with spread(devices):
             result = train(checked, store=store, name=name)
     show_outcome(result, runs=runs, as_json=as_json)
-    suggest(f"prune {result.name}" if result.kind == "train" else "report", runs=runs)
+    if not as_json:
+        suggest_for(store.open(result.name), store=store)
 
 
 def _recipe(

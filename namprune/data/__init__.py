@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 
+from namprune import console
 from namprune.data.cifar import build_cifar10, build_cifar100
 from namprune.data.digits import build_digits
 from namprune.data.imagefolder import build_imagefolder
@@ -27,7 +28,13 @@ def build_data(section: DataSection, *, device: torch.device, channels_last: boo
     Raises:
         DataError: pictures that are missing, foreign or unusable.
     """
-    data = DATASETS[section.name](section, device=device)
+    with console.status(f"reading {section.name}"):
+        data = DATASETS[section.name](section, device=device)
+    shape = "x".join(map(str, data.input_shape))
+    console.detail(
+        f"{data.label}: {len(data.train):,} pictures to train on, {len(data.val):,} for validation and "
+        f"{len(data.test):,} for the test, of {shape} on {device}; {len(data.classes)} classes"
+    )
     if channels_last:
         return data
     return replace(data, train=Contiguous(data.train), val=Contiguous(data.val), test=Contiguous(data.test))

@@ -1,7 +1,9 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009): from torchvision's files, from parquet files, or downloaded."""
 
+import math
 import socket
 import tempfile
+import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import torch
 
-from namprune import signals
+from namprune import console, signals
 from namprune.data.images import Data
 from namprune.data.parquet import LAYOUT, find_parquet, read_parquet
 from namprune.data.resident import Pictures, resident_data
@@ -17,6 +19,7 @@ from namprune.data.split import hold_out, limited
 from namprune.errors import DataError
 from namprune.recipe.data import DataSection
 
+MEGABYTE = 10**6
 TIMEOUT = 20
 """Seconds without an answer after which a download is given up."""
 
@@ -89,6 +92,7 @@ def default_root(cifar: Cifar) -> Path:
 def _build(cifar: Cifar, section: DataSection, *, device: torch.device) -> Data:
     root = Path(section.root) if section.root else default_root(cifar)
     train, test, classes, label = _read(cifar, root, download=section.download, limit=section.limit)
+    console.detail(f"{cifar.name}: read from {root}, {train.pixels.nbytes + test.pixels.nbytes:,} bytes decoded")
     kept, held = hold_out(train.labels, fraction=section.val_fraction, classes=classes, purpose="val")
     return resident_data(
         train=train.take(kept),
@@ -150,13 +154,25 @@ def _download(cifar: Cifar, root: Path) -> None:
         socket.setdefaulttimeout(TIMEOUT)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=existing) as staging:
             with signals.at_once():
-                source(staging, download=True)
+                _fetch(source.url, Path(staging) / source.filename)
+                source(staging, download=True)  # takes it from there, if its digest is the pinned one
             root.mkdir(parents=True, exist_ok=True)
             (Path(staging) / cifar.folder).rename(root / cifar.folder)
     except (OSError, HTTPException, RuntimeError) as error:
         raise _missing(cifar, root, f"no pictures there, and the download failed ({error})") from error
     finally:
         socket.setdefaulttimeout(patience)
+
+
+def _fetch(url: str, file: Path) -> None:
+    with urllib.request.urlopen(url) as answer, file.open("wb") as out:  # noqa: S310 - pinned by torchvision
+        length = int(answer.headers["Content-Length"] or 0)
+        with console.progress(math.ceil(length / MEGABYTE) or None, f"downloading {file.name} (MB)") as bar:
+            while part := answer.read(MEGABYTE):
+                out.write(part)
+                bar.advance()
+        if out.tell() < length:
+            raise OSError(f"it ended after {out.tell():,} of {length:,} bytes")
 
 
 def _torchvision(cifar: Cifar) -> Any:

@@ -23,7 +23,7 @@ from namprune.signals import poll
 MAX_PIXELS = 40_000_000
 """A larger picture is refused: a few kilobytes can unpack to gigabytes."""
 
-CHUNK = 128
+CHUNK = 32
 """Pictures per job of the thread pool."""
 
 NAMED = 3
@@ -62,7 +62,9 @@ def open_rgb(file: Path | IO[bytes], *, formats: tuple[str, ...]) -> Image.Image
         return picture.convert("RGB")
 
 
-def decode_all(decode: Decode, names: Sequence[str], *, side: int, threads: int) -> Tensor:
+def decode_all(
+    decode: Decode, names: Sequence[str], *, side: int, threads: int, bar: console.Progress | None = None
+) -> Tensor:
     """Decode the pictures 0, 1, ... called `names` to uint8 (N, side, side, 3).
 
     Raises:
@@ -73,7 +75,7 @@ def decode_all(decode: Decode, names: Sequence[str], *, side: int, threads: int)
     def fill(i: int) -> None:
         pixels[i] = decode(i)
 
-    each_picture(fill, names, threads=threads)
+    each_picture(fill, names, threads=threads, bar=bar)
     return torch.from_numpy(pixels)
 
 
@@ -88,14 +90,15 @@ def each_picture(
 
     def read_some(start: int) -> list[str]:
         faults = []
-        for i in range(start, min(start + CHUNK, len(names))):
+        chunk = range(start, min(start + CHUNK, len(names)))
+        for i in chunk:
             poll()
             try:
                 read(i)
             except _UNREADABLE as error:
                 faults.append(f"{' '.join(names[i].splitlines())} ({_reason(error)})")
-            if bar:
-                bar.advance()
+        if bar:  # for each picture of CIFAR alone it would take a tenth of the time
+            bar.advance(len(chunk))
         return faults
 
     # The filters of `warnings` are one per process: set here, around the threads, not inside them.

@@ -68,7 +68,14 @@ Show: TypeAlias = Callable[[int, Image.Image], Image.Image]
 """From the place of a picture in its batch and the whole picture to the square of it that is shown."""
 
 
-def decode_files(files: Sequence[Path], *, side: int, threads: int, show: Show | None = None) -> Tensor:
+def decode_files(
+    files: Sequence[Path],
+    *,
+    side: int,
+    threads: int,
+    show: Show | None = None,
+    bar: console.Progress | None = None,
+) -> Tensor:
     """Decode to uint8 (N, side, side, 3): what `show` gives, else its centre, the shorter side resized (antialiased).
 
     Raises:
@@ -83,7 +90,7 @@ def decode_files(files: Sequence[Path], *, side: int, threads: int, show: Show |
         picture = functional.resize(picture, [side], antialias=True)
         return np.asarray(functional.center_crop(picture, [side, side]))
 
-    return decode_all(decode, [str(file) for file in files], side=side, threads=threads)
+    return decode_all(decode, [str(file) for file in files], side=side, threads=threads, bar=bar)
 
 
 def check_files(files: Sequence[Path], *, side: int, threads: int) -> None:

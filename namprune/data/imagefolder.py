@@ -7,6 +7,7 @@ from typing import TypedDict
 
 import torch
 
+from namprune import console
 from namprune.data.decode import cores
 from namprune.data.folder import Listing, decode_files, list_splits
 from namprune.data.images import Data, Images
@@ -71,10 +72,9 @@ def load_imagefolder(
     if resident is None:
         pictures = sum(len(part.files) for part in kept.values())
         resident = pictures * 3 * (side + 2 * pad) ** 2 <= MEMORY_SHARE * _free_bytes(device)
-    decoded = {
-        name: Pictures(pixels=decode_files(part.files, side=side, threads=cores()), labels=part.labels)
-        for name, part in (kept.items() if resident else ())
-    }
+    decoded = _decoded(kept, side=side) if resident else {}
+    streamed = ", ".join(sorted(splits.keys() - decoded.keys()))
+    console.detail(f"{root}: {f'{streamed} decoded anew each time' if streamed else 'decoded into memory once'}")
     inspect(root, splits, unread=splits.keys() - decoded.keys(), side=side)
     normalize = Normalize(MEAN, STD, device=device)
 
@@ -119,13 +119,21 @@ def _divide(
     return {"train": train.take(kept), "val": train.take(held), "test": test}
 
 
+def _decoded(splits: dict[str, Listing], *, side: int) -> dict[str, Pictures]:
+    with console.progress(sum(len(part.files) for part in splits.values()), "decoding pictures", late=True) as bar:
+        return {
+            name: Pictures(pixels=decode_files(part.files, side=side, threads=cores(), bar=bar), labels=part.labels)
+            for name, part in splits.items()
+        }
+
+
 def _free_bytes(device: torch.device) -> int:
     """Memory free for decoded pictures: they pass through main memory on their way to a GPU."""
-    main = _available_bytes()
+    main = available_bytes()
     return min(main, torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else main
 
 
-def _available_bytes() -> int:
+def available_bytes() -> int:
     """Main memory that can be had without swapping: free pages alone leave out the page cache, which gives way."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()

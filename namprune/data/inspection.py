@@ -41,6 +41,7 @@ def inspect(root: Path, splits: Mapping[str, Listing], *, unread: Collection[str
     place = cache_folder() / f"pictures-{_key(root, splits, unread=unread, side=side)[:16]}.json"
     try:
         finding = record_from_json(Finding, place.read_text(encoding="utf-8"), source=str(place))
+        console.detail(f"{root}: looked through before, see {place}")
     except (OSError, ValueError, RunError):  # none, or broken: it is made anew
         finding = _look(root, splits, unread=unread, side=side)
         with suppress(OSError, UnicodeError):  # where nothing can be kept, it is only done again

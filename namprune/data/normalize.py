@@ -18,3 +18,8 @@ class Normalize:
         # Two roundings instead of a fused one keep the batches of all devices equal to the bit.
         scale, shift = (v.expand(pixels.shape[1:]).contiguous() for v in (self.scale, self.shift))
         return pixels.contiguous().float().mul_(scale).add_(shift).permute(0, 3, 1, 2)
+
+    def pixels(self, x: Tensor) -> Tensor:
+        """What was normalized to float32 (N, C, H, W), uint8 in the same shape; rounded where pictures were blended."""
+        scale, shift = (v[:, None, None] for v in (self.scale, self.shift))  # (C, 1, 1)
+        return ((x - shift) / scale).round().clamp(0, 255).to(torch.uint8)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from namprune import console
 from namprune.data.decode import cores, decode_all, open_rgb
 from namprune.data.resident import Pictures
 from namprune.data.split import limited
@@ -55,7 +56,9 @@ def read_parquet(
         return np.asarray(picture)
 
     names = [f"row {row} of {source}" for row in kept.tolist()]
-    pictures = Pictures(pixels=decode_all(decode, names, side=SIDE, threads=cores()), labels=labels[kept])
+    with console.progress(len(kept), "decoding pictures", late=True) as bar:
+        pixels = decode_all(decode, names, side=SIDE, threads=cores(), bar=bar)
+    pictures = Pictures(pixels=pixels, labels=labels[kept])
     return pictures, _class_names(table, label, classes), any(cell[:2] == JPEG_START for cell in encoded)
 
 

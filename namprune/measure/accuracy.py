@@ -1,17 +1,38 @@
 """Accuracy and loss over batches, summed on the device and read once."""
 
+import math
 from collections.abc import Iterable
+from contextlib import nullcontext
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from namprune import console
 from namprune.choices import Precision
+from namprune.data.images import Images
 from namprune.device import autocast
 from namprune.distributed import rank, size, summed
 from namprune.result import Accuracy
-from namprune.signals import poll
+from namprune.signals import at_once, poll
+
+EVAL_BATCH = 512
+"""Pictures that are looked at together where nothing is learnt from them."""
+
+
+def split_accuracy(
+    model: nn.Module,
+    images: Images,
+    description: str,
+    *,
+    precision: Precision = "fp32",
+    shared: bool = False,
+) -> Accuracy:
+    """`accuracy` on all pictures of a split, with a bar of this description where it takes a moment."""
+    batches = images.ordered(batch_size=EVAL_BATCH)
+    with console.watched(batches, math.ceil(len(images) / EVAL_BATCH), description) as steps:
+        return accuracy(model, steps, precision=precision, shared=shared)
 
 
 @torch.inference_mode()
@@ -29,15 +50,16 @@ def accuracy(
     device = next(model.parameters()).device
     images = 0
     sums = torch.zeros(3, device=device)  # top-1, top-5, loss
-    for x, y in islice(batches, rank() % processes, None, processes):
-        if processes == 1:  # several end together, between two steps
-            poll()
-        with autocast(precision, device):
-            logits = model(x).float()  # (N, classes)
-        hits = logits.topk(min(5, logits.shape[1])).indices == y[:, None]  # (N, 5)
-        loss = F.cross_entropy(logits, y, reduction="sum")
-        sums += torch.stack([hits[:, 0].sum(), hits.sum(), loss])
-        images += len(y)
+    with at_once() if processes == 1 else nullcontext():  # several end together, between two steps
+        for x, y in islice(batches, rank() % processes, None, processes):
+            if processes == 1:
+                poll()
+            with autocast(precision, device):
+                logits = model(x).float()  # (N, classes)
+            hits = logits.topk(min(5, logits.shape[1])).indices == y[:, None]  # (N, 5)
+            loss = F.cross_entropy(logits, y, reduction="sum")
+            sums += torch.stack([hits[:, 0].sum(), hits.sum(), loss])
+            images += len(y)
     model.train(training)
     if processes > 1:
         sums, images = summed(sums), int(summed(torch.tensor(images)))

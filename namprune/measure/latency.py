@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from namprune import console
 from namprune.device import deterministic
 from namprune.result import Latency
 from namprune.signals import poll
@@ -60,10 +61,11 @@ def interleaved(
     current = device.index if device.type == "cuda" else None
     with torch.accelerator.device_index(current), deterministic(False):
         runs = {name: max(1, int(BLOCK_SECONDS / timer.timeit(1).median)) for name, timer in timers.items()}
-        for _ in range(blocks):
-            for name, timer in timers.items():
-                poll()
-                taken[name].append(timer.timeit(runs[name]))
+        with console.watched(range(blocks), blocks, f"timing batch {batch}") as turns:
+            for _ in turns:
+                for name, timer in timers.items():
+                    poll()
+                    taken[name].append(timer.timeit(runs[name]))
     return {name: _latency(batch, block) for name, block in taken.items()}
 
 

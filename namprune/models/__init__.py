@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from namprune import console
 from namprune.attention import AttentionFactory, build_attention
 from namprune.errors import UserError
 from namprune.models.blocks import AttentionPlan
@@ -13,7 +14,7 @@ from namprune.models.families import default_places
 from namprune.models.mobilenetv2 import MobileNetV2
 from namprune.models.resnet import BasicBlock, Bottleneck, cifar_resnet, imagenet_resnet
 from namprune.models.sources import foreign_network
-from namprune.models.surgery import insert
+from namprune.models.surgery import insert_attention
 from namprune.models.weights import load_weights
 from namprune.recipe.model import NamedModel
 from namprune.recipe.schema import Recipe
@@ -46,7 +47,7 @@ def build_model(
             options do not fit a layer.
     """
     factory = build_attention(recipe.attention)
-    with torch.random.fork_rng(devices=[]):
+    with console.status(f"building {recipe.model.stem_name}"), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
         try:
             if isinstance(recipe.model, NamedModel):
@@ -56,7 +57,7 @@ def build_model(
                 load_weights(model, recipe.model, new_head=recipe.train.epochs > 0)
             if factory is not None:
                 places = getattr(recipe.attention, "at", ()) or default_places(model)
-                insert(model, factory, places, input_shape)
+                insert_attention(model, factory, places, input_shape)
         except ValueError as error:
             raise UserError(
                 f"{_named(recipe)} with attention {recipe.attention.name}: {error}",

@@ -7,7 +7,6 @@ Its running statistics begin at what the BatchNorm in front says of its own outp
 `scale: mean` w is 1: that gate varies at once, and training has to find its way.
 """
 
-import difflib
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -20,12 +19,15 @@ from namprune.errors import UserError
 from namprune.models.blocks import Size
 from namprune.models.families import batchnorms
 from namprune.modes import modes_kept
+from namprune.nearest import did_you_mean
 
 
-def insert(
+def insert_attention(
     model: nn.Module, factory: AttentionFactory, patterns: Sequence[str], input_shape: tuple[int, int, int]
 ) -> tuple[str, ...]:
-    """Put attention behind every BatchNorm2d whose name matches one of the shell patterns; returns their names.
+    """Put attention behind every BatchNorm2d whose name matches one of the shell patterns, in place; their names.
+
+    `input_shape` (C, H, W) is that of a picture. Weights that are trained stay of use: see the module.
 
     Raises:
         UserError: a pattern matches none, or one that has no γ and β or is not passed once by every picture.
@@ -62,9 +64,7 @@ def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
 def _matching(norms: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
     for pattern in patterns:
         if not any(fnmatchcase(norm, pattern) for norm in norms):
-            near = difflib.get_close_matches(pattern, norms, cutoff=0.3) or norms[:3]
-            some = f"there are {', '.join(near)}" if norms else "the network has none"
-            raise UserError(f"attention.at: {pattern!r} matches no BatchNorm2d: {some}")
+            raise UserError(f"attention.at: {pattern!r} matches no BatchNorm2d", hint=did_you_mean(pattern, norms))
     return tuple(norm for norm in norms if any(fnmatchcase(norm, pattern) for pattern in patterns))
 
 

@@ -66,6 +66,7 @@ def load_weights(model: nn.Module, section: ForeignModel, *, new_head: bool) -> 
             raise UserError(say, hint="train: with train.epochs above 0 the classifier starts fresh")
         console.message(f"{say}: the classifier ({name.rpartition('.')[0]}) starts fresh")
     copy_tensors(model, tensors)
+    console.detail(f"model.weights {section.weights}: {len(tensors)} of {len(model.state_dict())} tensors loaded")
 
 
 @torch.no_grad()

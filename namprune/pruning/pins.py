@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from namprune.errors import PruneError
+from namprune.nearest import did_you_mean
 from namprune.pruning.graph import ChannelGraph
 
 
@@ -34,10 +34,9 @@ def pinned(graph: ChannelGraph, *, ratios: Mapping[str, float], keep: Sequence[s
     layers = [name for name, _ in graph.model.named_modules() if name in known]
     for pattern, pin in pins.items():
         if not _matched(pattern, layers):
-            near = get_close_matches(pattern, layers, n=3) or layers[:3]
             raise PruneError(
                 f"{pin.why.partition(':')[0]}: no channels belong to {pattern!r}",
-                hint=f"layers that have some are {', '.join(near)}",
+                hint=did_you_mean(pattern, layers),
             )
         if pin.share and not any(_matched(pattern, names) for names in named.values()):
             alone = next(name for name in layers if _matched(pattern, [name]))

@@ -44,6 +44,12 @@ class PruningPlan:
     macs_before: int
     macs_after: int
 
+    def __repr__(self) -> str:
+        """In a line, whatever the widths: the indices are for `to_json`, a row per group for `to_table`."""
+        channels = f"{self.channels_after} of {self.channels_before} channels"
+        macs = f"{quantity(self.macs_after)} of {quantity(self.macs_before)} MACs"
+        return f"PruningPlan({channels} and {macs} stay; {self.criterion}, {self.scope})"
+
     @property
     def channels_before(self) -> int:
         """Channels of all groups before."""

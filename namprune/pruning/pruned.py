@@ -26,6 +26,10 @@ class PrunedModel:
     proof: float
     """Largest difference of its outputs to those of the masked network, as a share of the largest value of each."""
 
+    def __repr__(self) -> str:
+        """In a line: `model` prints its layers."""
+        return f"PrunedModel({type(self.model).__name__}, {self.plan}, proof {self.proof:.1e})"
+
 
 def prune_model(
     model: nn.Module,

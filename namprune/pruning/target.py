@@ -1,9 +1,11 @@
 """What a cut is to reach, and the search for the share of the channels whose removal reaches it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from namprune import console
 from namprune.choices import TargetName
 from namprune.errors import PruneError
 from namprune.pruning.cost import Cost
@@ -102,14 +104,22 @@ def bracket(goal: Goal, measure: Callable[[float], float], *, channel: float) ->
 
     `measure` gives the quantity after the removal of a share of the channels, `channel` is the share of one channel.
     """
-    start = less = Found(0.0, measure(0.0))
-    more = Found(1.0, measure(1.0))
     end = max(goal.resolution, channel / 2)
-    while goal.admits(less.value) and not goal.admits(more.value) and more.ratio - less.ratio > end:
-        poll()
-        ratio = (less.ratio + more.ratio) / 2
-        found = Found(ratio, measure(ratio))
-        less, more = (found, more) if goal.admits(found.value) else (less, found)
+    with console.progress(2 + math.ceil(-math.log2(end)), f"searching {goal.key}", late=True) as bar:
+
+        def tried(ratio: float) -> Found:
+            poll()
+            found = Found(ratio, measure(ratio))
+            if goal.resolution:  # what is measured: the others are calculated, by the hundred
+                console.detail(f"{goal.key}: {ratio:.4g} of the channels -> {worded(found.value, goal.unit)}")
+            bar.advance(note=worded(found.value, goal.unit))
+            return found
+
+        start = less = tried(0.0)
+        more = tried(1.0)
+        while goal.admits(less.value) and not goal.admits(more.value) and more.ratio - less.ratio > end:
+            found = tried((less.ratio + more.ratio) / 2)
+            less, more = (found, more) if goal.admits(found.value) else (less, found)
     return Bracket(start, less, more)
 
 

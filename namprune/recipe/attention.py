@@ -77,6 +77,7 @@ class BAMSection(PlacedSection):
 
     name: Literal["bam"]
     placement: Placement = "stage"
+    """As of `nam`; its own place is before each downsampling."""
     reduction: Reduction = 16
     """Channels per unit of the bottlenecks, which are at least 4 wide."""
     dilation: Annotated[int, Field(ge=1, le=16)] = 4
@@ -98,6 +99,7 @@ class ULSAMSection(PlacedSection):
 
     name: Literal["ulsam"]
     placement: Placement = "replace"
+    """As of `nam`; its own place is that of two late blocks."""
     groups: Annotated[int, Field(ge=1, le=1024)] = 4
     """Subspaces of channels with an attention map each."""
 

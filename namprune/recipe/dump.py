@@ -56,6 +56,12 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
 
 
+def dump_line(key: str, value: Any) -> str:
+    """One key of a recipe with a value that is no section; `on` stays without the quotes that only YAML 1.1 needs."""
+    text = yaml.dump({"key": value}, Dumper=_Dumper, width=10_000).removeprefix("key:").rstrip("\n")
+    return f"{key}:{text}"
+
+
 def recipe_digest(recipe: Recipe, *, kind: Literal["train", "prune"]) -> str:
     """SHA-256 of what the recipe says of an experiment: equal for its repetitions with another seed or elsewhere.
 
@@ -65,7 +71,7 @@ def recipe_digest(recipe: Recipe, *, kind: Literal["train", "prune"]) -> str:
     repeated: dict[str, bool | set[str]] = {
         "seed": True,
         "data": {"root", "download"},
-        "runtime": {"device", "channels_last", "compile", "deterministic", "save_every"},
+        "runtime": {"device", "channels_last", "compile", "deterministic", "save_every", "track"},
     }
     later: dict[str, bool | set[str]] = {"prune": True, "finetune": True} if kind == "train" else {}
     tree = recipe.model_dump(mode="json", exclude=repeated | later)

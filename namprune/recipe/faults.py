@@ -1,6 +1,5 @@
 """What is wrong with a recipe, in words: each fault with its place, key path and nearest right name."""
 
-import difflib
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -9,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from namprune.nearest import nearest
 from namprune.recipe.schema import Recipe
 from namprune.recipe.tree import KeyPath
 
@@ -107,12 +107,8 @@ def clip(text: str) -> str:
 
 def suggestion(word: str, names: Collection[str]) -> str:
     """`; did you mean 'lr'?`, or nothing where no name is near."""
-    word = word[:40].lower().replace("-", "_")
-    synonyms = [name for name in SYNONYMS.get(word, ()) if name in names]
-    close = difflib.get_close_matches(word, names)
-    # of names equally near, resnet21 means resnet20 rather than resnet32
-    nearest = max(close, key=lambda name: sum(map(str.__eq__, word, name)), default=None)
-    name = synonyms[0] if synonyms else nearest
+    synonyms = [name for name in SYNONYMS.get(word[:40].lower().replace("-", "_"), ()) if name in names]
+    name = synonyms[0] if synonyms else nearest(word, names)
     return f"; did you mean {name!r}?" if name else ""
 
 

@@ -16,11 +16,13 @@ class FitSection(Section):
     batch_size: Annotated[int, Field(ge=2, le=65_536)] = 128
     """Pictures per step; an epoch's incomplete last batch is left out."""
     optimizer: OptimizerName = "sgd"
+    """What makes the steps."""
     lr: Positive = 0.1
     """Peak learning rate."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of SGD; first beta of AdamW."""
     nesterov: bool = False
+    """Whether SGD's momentum is Nesterov's."""
     weight_decay: NonNegative = 5e-4
     """On every parameter, but not on scale factors while they are penalized."""
     schedule: ScheduleName = "cosine"
@@ -32,6 +34,7 @@ class FitSection(Section):
     warmup: NonNegative = 0.0
     """Epochs of linear warm-up from zero before the schedule."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each label that is spread evenly over all classes."""
     mixup: Annotated[float, Field(ge=0, le=100)] = 0.0
     """α of mixup, arXiv 1710.09412: pictures and labels of a batch are blended with others; 0 = not."""
     cutmix: Annotated[float, Field(ge=0, le=100)] = 0.0

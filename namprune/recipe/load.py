@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from namprune.errors import RecipeError
+from namprune.nearest import nearest
 from namprune.recipe.faults import clip, dotted, explain, suggestion
 from namprune.recipe.schema import AIMS, Recipe
 from namprune.recipe.shipped import shipped_recipes
@@ -148,7 +149,10 @@ def _read(path: Path) -> bytes:
     try:
         if not path.is_file():  # nor a device or pipe, that might never end
             problem = "is not a file" if path.exists() else "no such file"
-            raise RecipeError(str(path), (f"{path}: {problem}",), hint="`namprune recipes` lists the shipped ones")
+            beside = [str(path.with_name(file.name)) for file in path.parent.glob("*.y*ml")]
+            meant = nearest(str(path), beside, close=0.8)
+            hint = f"did you mean {meant!r}?" if meant else "`namprune recipes` lists the shipped ones"
+            raise RecipeError(str(path), (f"{path}: {problem}",), hint=hint)
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:

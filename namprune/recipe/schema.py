@@ -13,6 +13,7 @@ from namprune.choices import (
     Precision,
     Scope,
     TargetName,
+    TrackerName,
 )
 from namprune.recipe.attention import AttentionSection, NAMSection, NoAttention
 from namprune.recipe.data import DataSection
@@ -65,6 +66,7 @@ class PruneSection(Section):
     latency_batch: Annotated[int, Field(ge=1, le=65_536)] = 64
     """Pictures per forward pass of `target_latency`."""
     criterion: CriterionName = "nam"
+    """What ranks the channels."""
     score_batches: Annotated[int, Field(ge=1, le=10_000)] = 16
     """Training batches that `taylor` and `obd` take their gradients from, one epoch at most."""
     scope: Scope = "global"
@@ -133,12 +135,16 @@ class RuntimeSection(Section):
     precision: Precision = "auto"
     """`auto` is bf16 autocast on CUDA and fp32 elsewhere."""
     channels_last: bool = True
+    """Whether pictures and weights lie with their channels innermost, which convolutions are faster with."""
     compile: Literal[False, True, "auto"] = False
     """Whether the training step runs through torch.compile; `auto` tries both before training and keeps the faster."""
     deterministic: bool = False
     """Only algorithms that repeat to the bit on one device: a CPU needs none, on CUDA it costs speed."""
     save_every: NonNegative = 60.0
     """Seconds between two checkpoints while a network trains: the most that a killed run loses."""
+    track: TrackerName | None = None
+    """What else than TensorBoard is told of the run. `mlflow` keeps it in `mlflow.db` beside the runs, or wherever
+    MLFLOW_TRACKING_URI says; `pip install 'namprune[mlflow]'`."""
 
     @model_validator(mode="after")
     def _choice_repeats(self) -> Self:

@@ -3,11 +3,11 @@
 import csv
 import dataclasses
 import io
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from namprune.json_text import json_text
 from namprune.report.collect import Collection, Flawed
 from namprune.report.files import ShippedFile, files_table, shipped_files
 from namprune.report.summary import Row, summarise
@@ -103,7 +103,7 @@ def to_json(report: Report) -> str:
         "exports": [dataclasses.asdict(file) for file in report.files],
         "flawed": [dataclasses.asdict(run) for run in report.flawed],
     }
-    return json.dumps(tree, indent=2) + "\n"
+    return json_text(tree, indent=2) + "\n"
 
 
 def _cells(row: Row, batches: Sequence[int]) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ from namprune.result import Cut, Kind, RunResult, Timing
 NOISY = 0.1
 """A latency whose inter-quartile range exceeds this share of its median is marked."""
 
+USUAL = ("nam", "global")
+"""Criterion and scope that a recipe has where it names no others."""
+
 _ROW_KINDS: dict[Kind, Literal["dense", "pruned", "scratch"]] = {
     "train": "dense",
     "prune": "pruned",
@@ -47,6 +50,10 @@ class Row:
     """Share of the MACs that it was asked to keep."""
     criterion: str | None
     scope: str | None
+    way: str
+    """How it was made, where that is not by one cut as the recipe's defaults have it: `l1 global`, `from scratch`."""
+    family: str | None
+    """Digest of the dense ancestor's recipe; of a dense network its own."""
     runs: tuple[str, ...]
     seeds: tuple[int, ...]
     top1s: tuple[float, ...]
@@ -76,6 +83,11 @@ class Row:
         if self.kind == "dense":
             return cuts or "dense"
         return f"{cuts} {self.criterion} {self.scope}{', from scratch' if self.kind == 'scratch' else ''}"
+
+
+def short(attention: str) -> str:
+    """Its name alone: `nam` of `nam (channel, block)`."""
+    return attention.partition(" ")[0]
 
 
 def summarise(collection: Collection) -> tuple[Row, ...]:
@@ -123,6 +135,7 @@ def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
     first = group[0]
     dense_of_first = dense_of(first, known)
     pairs = [(result, dense) for result in group if (dense := dense_of(result, known))]
+    trained = first if first.kind == "train" else dense_of_first
     top1 = _per_seed((result, _top1(result)) for result in group)
     delta = _per_seed((result, 100 * (_top1(result) - _top1(dense))) for result, dense in pairs)
     devices = tuple(sorted({result.environment.device for result in group}))
@@ -137,6 +150,8 @@ def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
         target_macs=first.cut.target_macs if first.cut else None,
         criterion=first.cut.criterion if first.cut else None,
         scope=first.cut.scope if first.cut else None,
+        way=_way(first, cuts=len(_cuts(first, known)), thinned=bool(dense_of_first and dense_of_first.cut)),
+        family=trained.recipe_digest if trained else None,
         runs=tuple(sorted(result.name for result in group)),
         seeds=tuple(sorted(top1)),
         top1s=tuple(top1[seed] for seed in sorted(top1)),
@@ -152,6 +167,22 @@ def _row(group: Sequence[RunResult], known: Mapping[str, RunResult]) -> Row:
         epochs=first.epochs,
         dense_epochs=dense_of_first.epochs if dense_of_first else None,
     )
+
+
+def _way(result: RunResult, *, cuts: int, thinned: bool) -> str:
+    """What a plot must tell apart. `cuts` of the network one after the other, the first in training if `thinned`."""
+    cut = result.cut
+    if cut is None or result.kind == "train":
+        return "removed in training" if cut else ""
+    words = (
+        "removed in training" * thinned,
+        f"{cut.criterion} {cut.scope}" * ((cut.criterion, cut.scope) != USUAL),
+        f"{cuts - thinned} cuts" * (cuts - thinned > 1),
+        f"{cut.steps} steps" * (cut.steps > 1),
+        "layers apart" * cut.apart,
+        "from scratch" * (result.kind == "scratch"),
+    )
+    return ", ".join(filter(None, words))
 
 
 def _asked_ratio(cut: Cut | None) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TypeAlias
 
-from namprune.report.summary import Row
+from namprune.report.summary import Row, short
 from namprune.table import times
 
 RULE = (
@@ -51,10 +51,10 @@ def _contender(row: Row) -> Contender:
 def _at(point: Mapping[Contender, Sequence[Row]]) -> Iterator[str]:
     """Sentences at one operating point, given its rows by contender."""
     rows = [alike[0] for alike in point.values() if len(alike) == 1]
-    plain = next((row for row in rows if _name(row) == "none"), None)
+    plain = next((row for row in rows if short(row.attention) == "none"), None)
     for nam in _leaders(rows):
         for rival in rows:
-            other = _name(rival) != "nam" or (rival is not nam and rival.attention == nam.attention)
+            other = short(rival.attention) != "nam" or (rival is not nam and rival.attention == nam.attention)
             if other and set(nam.seeds) & set(rival.seeds):
                 yield _verdict(nam, rival)
     if plain is not None and plain.kind == "dense":
@@ -67,7 +67,7 @@ def _at(point: Mapping[Contender, Sequence[Row]]) -> Iterator[str]:
 
 def _leaders(rows: Sequence[Row]) -> Sequence[Row]:
     """NAM's rows that the others are measured against: not its controls, which share the point at a MACs target."""
-    nam = [row for row in rows if _name(row) == "nam" and row.kind != "scratch"]
+    nam = [row for row in rows if short(row.attention) == "nam" and row.kind != "scratch"]
     own = [row for row in nam if row.criterion == "nam"] or [row for row in nam if row.criterion not in CONTROLS] or nam
     return [row for row in own if row.scope == "global"] or own
 
@@ -111,11 +111,6 @@ def _cost(row: Row, plain: Row) -> str:
 
 def _increase(value: float, base: float) -> str:
     return f"{100 * (value / base - 1):+.2f} %"
-
-
-def _name(row: Row) -> str:
-    """`nam` of `nam (channel, block)`."""
-    return row.attention.partition(" ")[0]
 
 
 def _place(row: Row) -> str:

@@ -3,11 +3,13 @@
 import dataclasses
 import functools
 import json
+import math
 import types
 import typing
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from namprune.errors import RunError
+from namprune.json_text import json_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -17,12 +19,12 @@ _BROKEN = "the run is broken; delete its folder"
 
 
 def to_json(record: "DataclassInstance") -> str:
-    """A record as indented JSON with a closing newline."""
-    return json.dumps(dataclasses.asdict(record), indent=2, ensure_ascii=False) + "\n"
+    """A record as indented JSON with a closing newline; a number that is not finite is null."""
+    return json_text(dataclasses.asdict(record), indent=2, ascii_only=False) + "\n"
 
 
 def record_from_json(kind: type[Record], text: str, *, source: str) -> Record:
-    """Read any frozen record that `to_json` wrote.
+    """Read any frozen record that `to_json` wrote; null for a number is NaN.
 
     Raises:
         RunError: not JSON, or a value of the wrong type; `source` names the file.
@@ -57,6 +59,8 @@ def record(kind: type[Record], tree: Any, *, source: str) -> Record:
 
 def _build(kind: Any, value: Any, path: str) -> Any:
     """`value` from JSON as the annotation `kind`; ValueError names the path of what differs."""
+    if type(value) is kind:  # most of a record, and by far the quickest to tell
+        return value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _build_record(kind, value, path)
@@ -73,29 +77,32 @@ def _build(kind: Any, value: Any, path: str) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"{path}: expected an object, got {type(value).__name__}")
         return {key: _build(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
+    if kind is float and value is None:
+        return math.nan
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if type(value) is not kind:
-        raise ValueError(f"{path}: expected {kind.__name__}, got {value!r}")
-    return value
+    raise ValueError(f"{path}: expected {kind.__name__}, got {value!r}")
 
 
 def _build_record(kind: type, value: Any, path: str) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{path}: expected an object, got {type(value).__name__}")
-    hints = _hints(kind)
+    hints, needed = _keys(kind)
     if unknown := sorted(value.keys() - hints.keys()):
         raise ValueError(f"{path}.{unknown[0]}: unknown key")
-    needed = {field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING}
     if missing := sorted(needed - value.keys()):
         raise ValueError(f"{path}.{missing[0]}: missing")
     return kind(**{key: _build(hints[key], item, f"{path}.{key}") for key, item in value.items()})
 
 
 @functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    """They are evaluated from text, which takes longer than all else of reading a record."""
-    return typing.get_type_hints(kind)
+def _keys(kind: type) -> tuple[dict[str, Any], frozenset[str]]:
+    """The keys of a record with their annotations, and those without a default.
+
+    Annotations are evaluated from text, which takes longer than all else of reading a record.
+    """
+    needed = (field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING)
+    return typing.get_type_hints(kind), frozenset(needed)
 
 
 def _build_tuple(arguments: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:

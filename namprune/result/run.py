@@ -6,7 +6,7 @@ from typing import Literal
 from namprune.choices import TargetName
 from namprune.errors import RunError
 from namprune.result.reading import parse, record
-from namprune.table import worded
+from namprune.table import percent, quantity, worded
 
 FORMAT = 1
 """Version of result.json. A reader refuses what it does not know."""
@@ -198,6 +198,13 @@ class RunResult:
     epochs: int
     seconds: float
     images_per_second: float
+
+    def __repr__(self) -> str:
+        """In a line: name, kind, and what the network has come to."""
+        last, cost = self.final, self.final.complexity
+        top1 = f"test top-1 {percent(last.test.top1)}" if last.test else f"validation top-1 {percent(last.val.top1)}"
+        costs = f"{quantity(cost.macs)} MACs, {quantity(cost.params)} parameters"
+        return f"RunResult({self.name!r}, {self.kind}: {top1} %, {costs})"
 
     @property
     def final(self) -> Measurement:

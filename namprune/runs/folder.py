@@ -1,7 +1,6 @@
 """One run on disk: its files, what state it is in, and that it is what was written."""
 
 import dataclasses
-import json
 import re
 import shlex
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from namprune.errors import RunError
+from namprune.json_text import json_text
 from namprune.result import Export, Kind, RunResult, Start, from_json, record_from_json, to_json
 from namprune.runs.checkpoints import Checkpoints
 from namprune.runs.files import digest_of, sweep, write_atomic, writing
@@ -60,6 +60,11 @@ class RunFolder:
     def sensitivity(self) -> Path:
         """One JSON line per cut that was tried on the run's network: what can be measured again, under no digest."""
         return self.path / "sensitivity.jsonl"
+
+    @property
+    def sensitivity_curves(self) -> Path:
+        """What those cuts amount to, as it was last measured from end to end."""
+        return self.path / "sensitivity.json"
 
     @property
     def exports_folder(self) -> Path:
@@ -212,7 +217,7 @@ class RunFolder:
     def append(self, file: Path, record: Mapping[str, object]) -> None:
         """Add one JSON line to a file of the folder."""
         with writing(file), file.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(record) + "\n")
+            lines.write(json_text(record) + "\n")
 
     def finish(self, result: RunResult) -> RunResult:
         """Write result.json, the mark of a finished run, with the digests of the files, and return it so.

@@ -4,10 +4,10 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from namprune.errors import RunError
+from namprune.nearest import did_you_mean
 from namprune.result import Kind, Start, to_json
 from namprune.runs.files import reading, writing
 from namprune.runs.folder import RunFolder, is_plain
@@ -129,9 +129,7 @@ class RunStore:
         folder = self._folder(name)
         if not _is_run(folder):
             known = [other.name for other in self.folders()]
-            near = get_close_matches(name, known, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else "`namprune runs` lists those there are"
-            raise RunError(f"no run {name!r} in {self.root}", hint=hint)
+            raise RunError(f"no run {name!r} in {self.root}", hint=did_you_mean(name, known))
         return folder
 
     def _folder(self, name: str) -> RunFolder:

@@ -58,7 +58,7 @@ def on_ray(jobs: Sequence[Job], root: Path, *, address: str | None = None) -> Ge
     """
     if not jobs:
         return
-    with _connected(address):
+    with _connected(address), signals.at_once(on=False):
         cpus, gpus = _asks_for(jobs[0].device)
         remote: Any = ray.remote  # its types know no keyword-only arguments
         task = remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(_work)

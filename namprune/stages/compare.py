@@ -19,6 +19,7 @@ from namprune.stages.comparison import Comparison, begin
 from namprune.stages.grid import Cell, at_equal_macs, control_grid, grid
 from namprune.stages.jobs import Backend, Job, one_by_one
 from namprune.stages.network import check_batch
+from namprune.table import duration
 
 NAMED = 10
 """Missing runs that are named."""
@@ -48,7 +49,8 @@ def compare(
         pick_device(recipe.runtime.device)  # refuses one that is not here; a cluster may have it
     data = _checked_data(recipe)
     if asked.controls:
-        cuts = at_equal_macs(recipe, cuts, classes=len(data.classes), input_shape=data.input_shape)
+        with console.status("planning the cuts"):
+            cuts = at_equal_macs(recipe, cuts, classes=len(data.classes), input_shape=data.input_shape)
         aims = ", ".join(dict.fromkeys(f"{cut.target_macs:g}x" for cut in cuts))
         console.message(f"controls compare at equal MACs: every cut goes to {aims}")
     make_cells = control_grid if asked.controls else grid
@@ -162,11 +164,5 @@ def _missing(cells: Sequence[Cell], *, of: int) -> str:
 
 
 def _line(cell: Cell, result: RunResult, *, left: float) -> str:
-    line = f"{cell.label}: val {100 * result.final.val.top1:.1f} %, {_duration(result.seconds)}"
-    return f"{line}, about {_duration(left)} left" if left else line
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+    line = f"{cell.label}: val {100 * result.final.val.top1:.1f} %, {duration(result.seconds)}"
+    return f"{line}, about {duration(left)} left" if left else line

@@ -1,12 +1,14 @@
 """One cut of a run's network: decided, compensated for, proven, made, and recorded."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from torch import nn
 
 from namprune import console
-from namprune.data import Data
+from namprune.data import Batch, Data
 from namprune.pruning import ChannelGraph, PruningPlan, compensate, compose, make_plan, needs_batches
 from namprune.pruning.measured import LATENCY_TOLERANCE
 from namprune.pruning.target import TOLERANCE
@@ -15,7 +17,7 @@ from namprune.result import Cut
 from namprune.runs import RunFolder
 from namprune.stages.goal import build_goal, multiple
 from namprune.stages.sensitivity import sensitivity_of
-from namprune.table import worded
+from namprune.table import quantity, worded
 
 PROOF_PICTURES = 8
 
@@ -50,32 +52,49 @@ def plan_cut(
     Those before it were `after`, of the network `dense`, which all that is asked for is measured by. `data` is only
     for what `reads_pictures`; trials of a sensitivity are kept with the run `parent`. `nearest` as in `make_plan`.
     """
-    section, batches = recipe.prune, None
-    if data is not None and needs_batches(section.criterion):
-        shuffled = data.train.shuffled(batch_size=recipe.finetune.batch_size, seed=recipe.seed, epoch=0)
-        batches = islice(shuffled, section.score_batches)
-    graph = ChannelGraph(model, input_shape)
-    plan = make_plan(
-        graph,
-        input_shape,
-        ratio=section.ratio,
-        target_macs=section.target_macs,
-        target=build_goal(model, recipe, input_shape, data, dense=dense),
-        criterion=section.criterion,
-        scope=section.scope,
-        floor=section.floor,
-        round_to=multiple(section, next(model.parameters()).device),
-        bottlenecks=section.bottlenecks,
-        seed=recipe.seed,
-        batches=batches,
-        sensitivity=sensitivity_of(model, data, recipe, parent) if data and section.scope == "sensitivity" else None,
-        ratios=section.ratios,
-        keep=section.keep,
-        after=after,
-        cuts=cuts,
-        nearest=nearest,
+    section = recipe.prune
+    with console.status("tracing the network"):
+        graph = ChannelGraph(model, input_shape)
+    with console.status("planning the cut"), _to_score(data, recipe) as batches:
+        plan = make_plan(
+            graph,
+            input_shape,
+            ratio=section.ratio,
+            target_macs=section.target_macs,
+            target=build_goal(model, recipe, input_shape, data, dense=dense),
+            criterion=section.criterion,
+            scope=section.scope,
+            floor=section.floor,
+            round_to=multiple(section, next(model.parameters()).device),
+            bottlenecks=section.bottlenecks,
+            seed=recipe.seed,
+            batches=batches,
+            sensitivity=sensitivity_of(model, data, recipe, parent)
+            if data and section.scope == "sensitivity"
+            else None,
+            ratios=section.ratios,
+            keep=section.keep,
+            after=after,
+            cuts=cuts,
+            nearest=nearest,
+        )
+    console.detail(
+        f"planned by {plan.criterion}: {len(plan.groups)} groups, {plan.channels_before} channels become "
+        f"{plan.channels_after}, {quantity(plan.macs_before)} MACs become {quantity(plan.macs_after)}"
     )
     return Planned(graph, plan)
+
+
+@contextmanager
+def _to_score(data: Data | None, recipe: Recipe) -> Iterator[Iterator[Batch] | None]:
+    """The training batches that the criterion looks at, if it looks at any."""
+    if data is None or not needs_batches(recipe.prune.criterion):
+        yield None
+        return
+    shuffled = data.train.shuffled(batch_size=recipe.finetune.batch_size, seed=recipe.seed, epoch=0)
+    batches = islice(shuffled, recipe.prune.score_batches)
+    with console.watched(batches, recipe.prune.score_batches, f"scoring by {recipe.prune.criterion}") as steps:
+        yield steps
 
 
 def make_cut(planned: Planned, data: Data, *, batches: int, batch_size: int, seed: int) -> float:
@@ -86,10 +105,13 @@ def make_cut(planned: Planned, data: Data, *, batches: int, batch_size: int, see
     """
     if batches:
         order = data.train.shuffled(batch_size=batch_size, seed=seed, epoch=0)
-        for layer in compensate(planned.graph, planned.plan, order, limit=batches):
+        with console.watched(order, batches, "compensation") as steps:
+            left = compensate(planned.graph, planned.plan, steps, limit=batches)
+        for layer in left:
             console.warn(f"not compensated: {layer}: it has no bias, and its output goes elsewhere than to a BatchNorm")
     pictures, _ = next(iter(data.val.ordered(batch_size=PROOF_PICTURES)))
-    proof = planned.plan.apply(planned.graph.model, pictures=pictures, graph=planned.graph)
+    with console.status("cutting"):
+        proof = planned.plan.apply(planned.graph.model, pictures=pictures, graph=planned.graph)
     console.message(f"proof: pruned and masked network agree to {proof:.1e} of the largest logit")
     return proof
 

@@ -4,12 +4,11 @@ from typing import Literal
 
 from namprune.data import build_data
 from namprune.device import pick_device
-from namprune.measure import accuracy
+from namprune.measure import split_accuracy
 from namprune.recipe.schema import Recipe
 from namprune.result import Accuracy
 from namprune.runs import RunFolder
 from namprune.stages.network import check_fits, open_network, placed
-from namprune.training.loop import EVAL_BATCH
 
 
 def evaluate(run: RunFolder, recipe: Recipe, *, split: Literal["test", "val"] = "test") -> Accuracy:
@@ -24,8 +23,4 @@ def evaluate(run: RunFolder, recipe: Recipe, *, split: Literal["test", "val"] = 
     data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     check_fits(data, result)
     pictures = data.test if split == "test" else data.val
-    return accuracy(
-        placed(model, recipe, device),
-        pictures.ordered(batch_size=EVAL_BATCH),
-        precision=recipe.runtime.precision,
-    )
+    return split_accuracy(placed(model, recipe, device), pictures, split, precision=recipe.runtime.precision)

@@ -1,7 +1,6 @@
 """Where the network of a run looks in a picture, and where its dense ancestor did."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,7 @@ from namprune.cam import Explanation, Panel, Prediction, correlation, draw, grad
 from namprune.data.picture import normalizer, read_pictures
 from namprune.device import pick_device
 from namprune.errors import UserError
+from namprune.nearest import did_you_mean
 from namprune.recipe import Recipe
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore, write_atomic
@@ -43,7 +43,7 @@ def explain(
     device = pick_device(recipe.runtime.device)
     networks, result = _open(run, recipe, store, device)
     if target is not None and target not in result.classes:
-        raise UserError(f"explain: run {run.name!r} has no class {target!r}", hint=_known(target, result.classes))
+        raise UserError(f"explain: run {run.name!r} has no class {target!r}", hint=did_you_mean(target, result.classes))
     pixels = read_pictures(images, input_shape=result.input_shape)  # (N, H, W, C)
     normalize = normalizer(recipe.data.name, device=device)
     _make(out)
@@ -70,11 +70,6 @@ def _open(run: RunFolder, recipe: Recipe, store: RunStore, device: torch.device)
         console.warn(f"{error.message}; the map of {run.name} is drawn alone")
         return networks, result
     return {"dense": (result.dense, placed(dense, recipe, device).eval()), **networks}, result
-
-
-def _known(target: str, classes: tuple[str, ...]) -> str:
-    near = get_close_matches(target, classes, n=3)
-    return f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(classes)}"
 
 
 def _make(out: Path) -> None:

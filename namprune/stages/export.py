@@ -29,12 +29,12 @@ from namprune.export import (
     with_metadata,
 )
 from namprune.measure import accuracy
+from namprune.measure.accuracy import EVAL_BATCH
 from namprune.recipe import Recipe, dump_recipe, parse_recipe
 from namprune.recipe.model import NamedModel
 from namprune.result import Accuracy, Export, ExportFormat, Quantize, RunResult, to_json
 from namprune.runs import RunFolder, write_atomic
 from namprune.stages.network import check_fits, open_network, utc_now
-from namprune.training.loop import EVAL_BATCH
 
 CPU = torch.device("cpu")
 NOISE, PICTURES = 5, 16

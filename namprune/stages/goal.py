@@ -8,10 +8,10 @@ from torch import nn
 
 from namprune.data import Data
 from namprune.data.images import Batch
+from namprune.measure.accuracy import EVAL_BATCH
 from namprune.pruning import Goal, accuracy_drop, file_size, latency_target, params_share
 from namprune.recipe.schema import PruneSection, Recipe
 from namprune.recipe.units import bytes_of, latency_of
-from namprune.training.loop import EVAL_BATCH
 
 FAST_WIDTHS = {"cpu": 16, "cuda": 8, "mps": 8}
 """Lanes of AVX-512 in float32; what tensor cores take in bf16."""

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 import torch
 from torch import nn
 
-from namprune import console
+from namprune import console, signals
 from namprune.checkpoint import load_network
 from namprune.data import Data
 from namprune.errors import DataError, RunError, UserError
-from namprune.measure import accuracy, complexity, interleaved_latency
+from namprune.measure import complexity, interleaved_latency, split_accuracy
 from namprune.recipe import Recipe, load_recipe
 from namprune.recipe.model import NamedModel
 from namprune.result import EpochRecord, Measurement, RunResult, Timing
 from namprune.runs import RunFolder, RunStore
-from namprune.training.loop import EVAL_BATCH
+from namprune.table import quantity
 
 LATENCY_BATCHES = (1, 64)
 
@@ -40,8 +40,11 @@ def checked(run: RunFolder, recipe: Recipe) -> RunResult:
 
 def open_network(run: RunFolder, recipe: Recipe) -> tuple[nn.Module, RunResult]:
     """The network of a finished run on the CPU, and its record, as `checked` has it."""
-    result = checked(run, recipe)
-    model = load_network(recipe, run.weights, classes=len(result.classes), input_shape=result.input_shape)
+    with console.status(f"loading {run.name}"):
+        result = checked(run, recipe)
+        model = load_network(recipe, run.weights, classes=len(result.classes), input_shape=result.input_shape)
+    cost = result.final.complexity
+    console.detail(f"{run.name}: {quantity(cost.params)} parameters, {quantity(cost.macs)} MACs, from {run.weights}")
     return model, result
 
 
@@ -120,12 +123,13 @@ def check_batch(data: Data, *, batch_size: int, section: str) -> int:
 def measured(model: nn.Module, data: Data, recipe: Recipe, *, stage: str, test: bool) -> Measurement:
     """Cost and accuracy of a network; the test set is read only where `test` says that this is the end."""
     precision = recipe.runtime.precision
-    return Measurement(
-        stage=stage,
-        complexity=complexity(model, data.input_shape),
-        val=accuracy(model, data.val.ordered(batch_size=EVAL_BATCH), precision=precision),
-        test=accuracy(model, data.test.ordered(batch_size=EVAL_BATCH), precision=precision) if test else None,
-    )
+    with signals.at_once():
+        return Measurement(
+            stage=stage,
+            complexity=complexity(model, data.input_shape),
+            val=split_accuracy(model, data.val, "validation", precision=precision),
+            test=split_accuracy(model, data.test, "test", precision=precision) if test else None,
+        )
 
 
 def timings(
@@ -136,7 +140,8 @@ def timings(
     taken = []
     for batch in LATENCY_BATCHES:
         try:
-            one = interleaved_latency(models, input_shape, batch=batch, channels_last=recipe.runtime.channels_last)
+            with signals.at_once(), console.status(f"latency of batch {batch}"):
+                one = interleaved_latency(models, input_shape, batch=batch, channels_last=recipe.runtime.channels_last)
         except RuntimeError as error:  # out of memory: not worth losing a trained network for
             console.warn(f"latency of batch {batch} was not measured: {str(error).splitlines()[0]}")
         else:

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from namprune import console
+from namprune import console, signals
 from namprune.checkpoint import to_bytes
 from namprune.data import Data, build_data
 from namprune.device import describe_environment, pick_device
@@ -25,7 +25,7 @@ from namprune.stages.cutting import (
     say_reached,
     say_signal,
 )
-from namprune.stages.logbook import follow
+from namprune.stages.logbook import finish, follow
 from namprune.stages.network import (
     check_batch,
     check_fits,
@@ -81,8 +81,9 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
     if recipe.finetune.epochs or recipe.prune.recalibrate or recipe.prune.compensate or reads_pictures(recipe.prune):
         check_batch(data, batch_size=recipe.finetune.batch_size, section="finetune")
     start = begun(recipe, data, device, kind="prune", parent=parent)
-    run = store.create(name, recipe=dump_recipe(recipe), start=start)
-    return go_on(run, recipe, data, parent)
+    with signals.at_once(on=False):  # from here on there is something to go on with
+        run = store.create(name, recipe=dump_recipe(recipe), start=start)
+        return go_on(run, recipe, data, parent)
 
 
 def go_on(run: RunFolder, recipe: Recipe, data: Data, parent: RunFolder) -> RunResult:
@@ -96,7 +97,7 @@ def go_on(run: RunFolder, recipe: Recipe, data: Data, parent: RunFolder) -> RunR
         if recipe.finetune.epochs:
             say_price(model, data, recipe, phase="finetune")
         _cut_and_repair(model, data, recipe, parent, work, dense=dense)
-        return run.finish(_result(model, data, recipe, work, origin=origin, parent=parent))
+        return finish(_result(model, data, recipe, work, origin=origin, parent=parent), recipe, work)
 
 
 def _result(
@@ -144,15 +145,18 @@ def _cut_and_repair(
     """Every cut of a recipe that is still to come, with what repairs it, in place."""
     section, steps = recipe.prune, recipe.prune.steps
     if steps > 1 and not work.progress.cuts:  # what cannot be reached is refused before the time is spent
-        plan_cut(model, data, recipe, parent, input_shape=data.input_shape, dense=dense)
+        with signals.at_once():
+            plan_cut(model, data, recipe, parent, input_shape=data.input_shape, dense=dense)
     for step in range(max(1, work.progress.cuts), steps + 1):
         if step > work.progress.cuts:
-            _cut(model, data, recipe, parent, work, dense=dense, step=step)
+            with signals.at_once():  # it is saved with the first step of what follows
+                _cut(model, data, recipe, parent, work, dense=dense, step=step)
         if epochs := _epochs_of(recipe, step):
             forward = forward_for(model, data, recipe, work, phase="finetune")
             follow(
                 build_training(model, data, recipe, phase="finetune", teacher=dense, course=epochs, forward=forward),
                 work,
+                recipe,
                 description="finetune",
                 steps=len(data.train) // recipe.finetune.batch_size * len(epochs),
             )
@@ -184,7 +188,9 @@ def _cut(
     _take(model, data, recipe, work, stage="pruned", step=step)
     if section.recalibrate:
         batches = data.train.shuffled(batch_size=batch_size, seed=recipe.seed, epoch=0)
-        recalibrate(model, batches, limit=section.recalibrate)
+        with console.watched(batches, section.recalibrate, "recalibration") as steps:
+            seen = recalibrate(model, steps, limit=section.recalibrate)
+        console.detail(f"recalibrated on {seen} batches of {batch_size}")
         _take(model, data, recipe, work, stage="recalibrated", step=step)
 
 
@@ -235,6 +241,9 @@ def _take(model: nn.Module, data: Data, recipe: Recipe, work: Work, *, stage: st
         named = stage if last else f"step {step}/{section.steps}"
         taken = measured(model, data, recipe, stage=named, test=last and stage == end)
         work.note(stages=(*work.progress.stages, taken))
+        told = {"val_top1": taken.val.top1, "macs": taken.complexity.macs, "params": taken.complexity.params}
+        scalars = {f"{stage}/{name}": value for name, value in told.items()}
+        work.tracker.scalars(scalars, step=len(work.progress.records))
         console.message(f"validation top-1, {named}: {taken.val.top1:.2%}")
 
 

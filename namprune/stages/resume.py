@@ -13,7 +13,7 @@ from namprune.runs import RunFolder, RunStore
 from namprune.stages import prune, scratch, train
 from namprune.stages.network import check_same
 
-FREE = ("runtime.device", "runtime.save_every")
+FREE = ("runtime.device", "runtime.save_every", "runtime.track")
 """What may change between two sittings."""
 
 

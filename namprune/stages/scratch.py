@@ -5,7 +5,7 @@ The control of Liu et al. (2019), https://arxiv.org/abs/1810.05270, with as many
 
 from dataclasses import replace
 
-from namprune import console
+from namprune import console, signals
 from namprune.checkpoint import fresh_network
 from namprune.data import Data, build_data
 from namprune.device import pick_device
@@ -16,6 +16,7 @@ from namprune.recipe.schema import Recipe
 from namprune.recipe.variant import from_scratch
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
+from namprune.stages.logbook import finish
 from namprune.stages.network import check_batch, check_fits, check_same, open_dense
 from namprune.stages.train import trained
 from namprune.stages.work import at_work, begun, created
@@ -52,9 +53,10 @@ def scratch(pruned: RunFolder, recipe: Recipe, *, store: RunStore, name: str | N
     check_fits(data, shape)
     check_batch(data, batch_size=recipe.train.batch_size, section="train")
     start = begun(recipe, data, device, kind="scratch", parent=pruned)
-    run = created(name, recipe, start, store=store)
-    console.message(f"training the shape of {pruned.name} from fresh weights in {run.path}")
-    return go_on(run, recipe, data, pruned)
+    with signals.at_once(on=False):  # from here on there is something to go on with
+        run = created(name, recipe, start, store=store)
+        console.message(f"training the shape of {pruned.name} from fresh weights in {run.path}")
+        return go_on(run, recipe, data, pruned)
 
 
 def go_on(run: RunFolder, recipe: Recipe, data: Data, pruned: RunFolder) -> RunResult:
@@ -64,17 +66,16 @@ def go_on(run: RunFolder, recipe: Recipe, data: Data, pruned: RunFolder) -> RunR
         model = work.network(recipe, data)
         model = model or fresh_network(recipe, pruned.weights, classes=len(data.classes), input_shape=data.input_shape)
         dense = open_dense(shape.dense, beside, recipe, device, weights=shape.dense_weights)
-        return run.finish(
-            replace(
-                trained(model, data, recipe, work, dense=dense),
-                kind="scratch",
-                parent=pruned.name,
-                dense=shape.dense,
-                dense_weights=shape.dense_weights,
-                recipe_digest=recipe_digest(recipe, kind="prune"),
-                cut=shape.cut,
-            )
+        result = replace(
+            trained(model, data, recipe, work, dense=dense),
+            kind="scratch",
+            parent=pruned.name,
+            dense=shape.dense,
+            dense_weights=shape.dense_weights,
+            recipe_digest=recipe_digest(recipe, kind="prune"),
+            cut=shape.cut,
         )
+        return finish(result, recipe, work)
 
 
 def _earlier_epochs(shape: RunResult, store: RunStore) -> int:

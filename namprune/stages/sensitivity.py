@@ -15,6 +15,7 @@ from namprune.checkpoint import to_bytes
 from namprune.data import Data, build_data
 from namprune.device import pick_device
 from namprune.errors import RunError
+from namprune.measure.accuracy import EVAL_BATCH
 from namprune.pruning import ChannelGraph, Ranking, Sensitivity, cut_accuracy, measure_sensitivity, needs_batches
 from namprune.pruning.group import Cuts
 from namprune.pruning.sensitivity import RATIOS
@@ -22,7 +23,6 @@ from namprune.recipe import Recipe
 from namprune.result import record_from_json
 from namprune.runs import RunFolder
 from namprune.stages.network import check_batch, check_fits, open_network, placed
-from namprune.training.loop import EVAL_BATCH
 
 PICTURE = "sensitivity.png"
 
@@ -43,7 +43,7 @@ class Cell:
 
 
 def sensitivity(run: RunFolder, recipe: Recipe, *, ratios: Sequence[float] = RATIOS) -> Sensitivity:
-    """Cut each group of a run's network to each ratio, alone, and measure; draw it as sensitivity.png of the run.
+    """Cut each group of a run's network to each ratio, alone, and measure; kept as its sensitivity.json and .png.
 
     Raises:
         RunError: the run is broken, or its folder cannot be read or written.
@@ -54,6 +54,7 @@ def sensitivity(run: RunFolder, recipe: Recipe, *, ratios: Sequence[float] = RAT
     data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     check_fits(data, result)
     found = sensitivity_of(placed(model, recipe, device), data, recipe, run, ratios=ratios)
+    run.write(run.sensitivity_curves, found.to_json())
     _draw(found, run)
     return found
 
@@ -67,14 +68,16 @@ def sensitivity_of(
     if limit or needs_batches(section.criterion):
         check_batch(data, batch_size=batch_size, section="finetune")
     training = partial(data.train.shuffled, batch_size=batch_size, seed=recipe.seed, epoch=0)
-    ranking = Ranking.of(
-        ChannelGraph(model, data.input_shape),
-        data.input_shape,
-        criterion=section.criterion,
-        bottlenecks=section.bottlenecks,
-        seed=recipe.seed,
-        batches=islice(training(), section.score_batches),
-    )
+    batches = islice(training(), section.score_batches)
+    with console.status("ranking the channels"), console.watched(batches, section.score_batches, "scoring") as steps:
+        ranking = Ranking.of(
+            ChannelGraph(model, data.input_shape),
+            data.input_shape,
+            criterion=section.criterion,
+            bottlenecks=section.bottlenecks,
+            seed=recipe.seed,
+            batches=steps,
+        )
     precision, shrinks = recipe.runtime.precision, ranking.cost.shrinks
     device = next(model.parameters()).device.type
     basis = [_digest(to_bytes(model)), data.digest, batch_size, recipe.seed, limit, shrinks, precision, device]
@@ -139,7 +142,7 @@ def _draw(found: Sensitivity, run: RunFolder) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "matplotlib":
             raise
-        console.message(f"{PICTURE} was not drawn: it needs matplotlib, pip install 'namprune[explain]'")
+        console.message(f"{PICTURE} was not drawn: it needs matplotlib, pip install 'namprune[figures]'")
         return
     png = heat_map(
         [one.lost for one in found.curves],

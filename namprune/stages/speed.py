@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from namprune import console
+from namprune import console, signals
 from namprune.data import Data
 from namprune.recipe import Recipe
 from namprune.stages.work import Work
@@ -24,7 +24,8 @@ def forward_for(model: nn.Module, data: Data, recipe: Recipe, work: Work, *, pha
     """
     asked = recipe.runtime.compile
     if asked == "auto" and work.progress.way is None:
-        trial = trial_of(model, data, recipe, phase=phase)
+        with signals.at_once(), console.status("trying what computes the network fastest"):
+            trial = trial_of(model, data, recipe, phase=phase)
         console.message(f"compile: {trial}")
         work.note(way=trial.fastest)
         return trial.forward
@@ -40,5 +41,7 @@ def say_price(model: nn.Module, data: Data, recipe: Recipe, *, phase: Phase) -> 
         console.message("deterministic: free on a CPU, where a training repeats to the bit with as many threads")
         return
     section = recipe.train if phase == "train" else recipe.finetune
-    price = price_of_determinism(model, trial_batches(data, section), precision=recipe.runtime.precision, device=device)
+    batches, precision = trial_batches(data, section), recipe.runtime.precision
+    with signals.at_once(), console.status("measuring what determinism costs"):
+        price = price_of_determinism(model, batches, precision=precision, device=device)
     console.message(f"deterministic: a step takes {price:.2f}x the time of one that is not")

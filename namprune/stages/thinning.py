@@ -40,6 +40,11 @@ class Thinning:
         """Steps that are done."""
         return self.training.epoch * self.training.steps + self.training.step
 
+    @property
+    def shown(self) -> Tensor | None:
+        """As `Training.shown`."""
+        return self.training.shown
+
     def state_dict(self) -> dict[str, Tensor]:
         """As `Training.state_dict`."""
         return self.training.state_dict()
@@ -68,10 +73,11 @@ class Thinning:
 
     def _remove_dead(self) -> None:
         shape, section, before = self.data.input_shape, self.recipe.prune, self.work.progress
-        graph = ChannelGraph(self.model, shape)
-        plan = dead_plan(
-            graph, shape, floor=section.floor, keep=section.keep, bottlenecks=section.bottlenecks, after=before.plan
-        )
+        with console.status("looking for what is near zero"):
+            graph = ChannelGraph(self.model, shape)
+            plan = dead_plan(
+                graph, shape, floor=section.floor, keep=section.keep, bottlenecks=section.bottlenecks, after=before.plan
+            )
         if plan is None:
             return
         console.message(f"near zero: {plan.channels_before - plan.channels_after} of {plan.channels_before} channels")

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from namprune import console
+from namprune import console, signals
 from namprune.checkpoint import to_bytes
 from namprune.data import Data, build_data
 from namprune.device import describe_environment, pick_device
@@ -15,11 +15,12 @@ from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
 from namprune.sparsity import build_penalty, gamma_spread
 from namprune.stages.cutting import cut_record
-from namprune.stages.logbook import follow
+from namprune.stages.logbook import finish, follow
 from namprune.stages.network import check_batch, describe_attention, mean_speed, measured, placed, timings, utc_now
 from namprune.stages.speed import say_price
 from namprune.stages.thinning import Thinning
 from namprune.stages.work import Work, at_work, begun, created
+from namprune.table import quantity
 from namprune.training import penalty_travel
 
 
@@ -42,15 +43,18 @@ def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunRes
     if recipe.train.epochs:
         check_batch(data, batch_size=recipe.train.batch_size, section="train")
     model = build_model(recipe, classes=len(data.classes), input_shape=data.input_shape, pretrained=True)
+    console.detail(f"{stem}: {quantity(sum(one.numel() for one in model.parameters()))} parameters")
     if recipe.sparsity.remove_every:  # looks for what is to stay before the time is spent
-        dead_plan(ChannelGraph(model, data.input_shape), data.input_shape, floor=1.0, keep=recipe.prune.keep)
-    run = created(name, recipe, begun(recipe, data, device, kind="train"), store=store)
-    if recipe.train.epochs:
-        console.message(f"training {stem} on {data.label} ({len(data.train):,} pictures) in {run.path}")
-        _say_penalty(model, recipe, images=len(data.train))
-    else:
-        console.message(f"taking {stem} as it is, on {data.label}, into {run.path}")
-    return go_on(run, recipe, data, model)
+        with console.status("tracing the network"):
+            dead_plan(ChannelGraph(model, data.input_shape), data.input_shape, floor=1.0, keep=recipe.prune.keep)
+    with signals.at_once(on=False):  # from here on there is something to go on with
+        run = created(name, recipe, begun(recipe, data, device, kind="train"), store=store)
+        if recipe.train.epochs:
+            console.message(f"training {stem} on {data.label} ({len(data.train):,} pictures) in {run.path}")
+            _say_penalty(model, recipe, images=len(data.train))
+        else:
+            console.message(f"taking {stem} as it is, on {data.label}, into {run.path}")
+        return go_on(run, recipe, data, model)
 
 
 def go_on(run: RunFolder, recipe: Recipe, data: Data, start: nn.Module | None = None) -> RunResult:
@@ -60,7 +64,7 @@ def go_on(run: RunFolder, recipe: Recipe, data: Data, start: nn.Module | None = 
         model = work.network(recipe, data) or start
         if model is None:
             model = build_model(recipe, classes=len(data.classes), input_shape=data.input_shape, pretrained=True)
-        return run.finish(trained(model, data, recipe, work))
+        return finish(trained(model, data, recipe, work), recipe, work)
 
 
 def trained(model: nn.Module, data: Data, recipe: Recipe, work: Work, *, dense: nn.Module | None = None) -> RunResult:
@@ -74,7 +78,7 @@ def trained(model: nn.Module, data: Data, recipe: Recipe, work: Work, *, dense: 
     if recipe.train.epochs:
         say_price(model, data, recipe, phase="train")
         steps = len(data.train) // recipe.train.batch_size * recipe.train.epochs
-        follow(Thinning(model, data, recipe, work), work, description="train", steps=steps)
+        follow(Thinning(model, data, recipe, work), work, recipe, description="train", steps=steps)
     dismiss()
     run.write(run.weights, to_bytes(model))
     progress = work.progress

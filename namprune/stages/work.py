@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -12,16 +11,19 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from namprune import console
+from namprune import console, signals
 from namprune.checkpoint import load_network, tensors_from_bytes, tensors_to_bytes, to_bytes
 from namprune.data import Data
-from namprune.device import describe_environment, deterministic
+from namprune.device import describe_environment, deterministic, pick_device
 from namprune.distributed import rank, share, size
 from namprune.errors import NampruneError
+from namprune.json_text import json_text
 from namprune.pruning import PruningPlan
 from namprune.recipe import Recipe, dump_recipe
 from namprune.result import EpochRecord, Kind, Measurement, Start, record_from_json, to_json
 from namprune.runs import RunFolder, RunStore
+from namprune.table import duration, quantity
+from namprune.tracking import Tracker, Trackers, tracked
 from namprune.training import Event, NonFiniteError, Way
 
 NETWORK, TRAINING, PROGRESS = "model.safetensors", "training.safetensors", "progress.json"
@@ -64,6 +66,11 @@ class Source(Protocol):
         """Steps that are done."""
         ...
 
+    @property
+    def shown(self) -> Tensor | None:
+        """Some pictures of the first batch of this sitting, normalized, (N, C, H, W)."""
+        ...
+
     def __iter__(self) -> Iterator[Event]:
         """Go on from where it stands."""
         ...
@@ -93,7 +100,8 @@ class Work:
         self.progress = record_from_json(Progress, text, source=PROGRESS)
         self.started = time.perf_counter() - self.progress.seconds
         self.last_save = -float("inf")
-        lines = [json.dumps(dataclasses.asdict(record)) + "\n" for record in self.progress.records]
+        self.tracker: Tracker = Trackers({})
+        lines = [json_text(dataclasses.asdict(record)) + "\n" for record in self.progress.records]
         if rank() == 0 and (lines or run.metrics.exists()):  # what came after the checkpoint comes again
             run.write(run.metrics, "".join(lines))
 
@@ -138,6 +146,8 @@ class Work:
             self.run.checkpoints.check_room(int(ROOM * sum(map(len, files.values()))))
         self.run.checkpoints.save(files)
         self.last_save = time.perf_counter()
+        amount = quantity(sum(map(len, files.values())), "B")
+        console.detail(f"saved after step {training.taken} in {self.run.checkpoints.path}, {amount}")
 
     @property
     def due(self) -> bool:
@@ -153,9 +163,16 @@ def at_work(run: RunFolder, recipe: Recipe, *, kind: Kind) -> Iterator[Work]:
     """
     nothing = False
     try:
-        with run.claimed() if rank() == 0 else nullcontext(), deterministic(recipe.runtime.deterministic):
+        with (
+            signals.at_once(on=False),
+            run.claimed() if rank() == 0 else nullcontext(),
+            deterministic(recipe.runtime.deterministic),
+        ):
             try:
-                yield Work(run, save_every=recipe.runtime.save_every)
+                work = Work(run, save_every=recipe.runtime.save_every)
+                _say_where(work, recipe)
+                with _told(work, recipe, kind) as work.tracker:
+                    yield work
             except KeyboardInterrupt:
                 console.warn(f"interrupted; to go on: {resume_command(run, kind=kind)}")
                 raise
@@ -166,6 +183,31 @@ def at_work(run: RunFolder, recipe: Recipe, *, kind: Kind) -> Iterator[Work]:
         if nothing:
             with suppress(NampruneError):  # what was wrong is raised
                 run.discard()
+
+
+@contextmanager
+def _told(work: Work, recipe: Recipe, kind: Kind) -> Iterator[Tracker]:
+    """All that are told of the run; of a group the first process tells."""
+    if rank() > 0:
+        yield Trackers({})
+        return
+    start = work.run.begun_as()
+    tags = {"kind": str(kind)} | ({"parent": start.parent} if start and start.parent else {})
+    # what was told of a step that comes again is hidden
+    step = len(work.progress.records) + 1 if work.saved else 0
+    with tracked(work.run.path, step=step, name=recipe.runtime.track, tags=tags) as trackers:
+        yield trackers
+
+
+def _say_where(work: Work, recipe: Recipe) -> None:
+    section = recipe.runtime
+    here = describe_environment(pick_device(section.device))
+    console.detail(
+        f"on {here.device}, {here.threads} threads, torch {here.versions['torch']}; precision {section.precision}, "
+        f"compile {section.compile}, deterministic {section.deterministic}, channels_last {section.channels_last}"
+    )
+    if work.saved is not None:
+        console.detail(f"from {work.saved.path}, after {duration(work.progress.seconds)} of work")
 
 
 def resume_command(run: RunFolder, *, kind: Kind) -> str:

@@ -1,8 +1,8 @@
 """The one training loop, for training and fine-tuning alike.
 
 `Training` is iterated for its events: the caller pulls steps and epochs and decides what to show and where to write,
-so the loop itself prints nothing and calls nobody back. Between two events, `state_dict` and the network are all that
-it takes to go on elsewhere to the same bits.
+so the loop calls nobody back, and shows a bar of a long validation alone. Between two events, `state_dict` and the
+network are all that it takes to go on elsewhere to the same bits.
 """
 
 import math
@@ -20,7 +20,7 @@ from namprune.batchnorm import whole_batch
 from namprune.choices import NonFinitePolicy, Precision
 from namprune.data.images import Batch, Images
 from namprune.device import autocast
-from namprune.measure import accuracy
+from namprune.measure import split_accuracy
 from namprune.models.weights import copy_tensors
 from namprune.result import EpochRecord
 from namprune.sparsity import Penalty, collapsed, gamma_spread
@@ -28,7 +28,6 @@ from namprune.training.distill import Distillation
 from namprune.training.guard import FiniteGuard, NonFiniteError
 from namprune.training.state import generator_tensors, load_generators, load_optimizer, optimizer_tensors
 
-EVAL_BATCH = 512
 CUDA_READ_EVERY = 50
 """Steps between two reads of the running loss on a GPU, where each read waits for the device."""
 
@@ -107,6 +106,8 @@ class Training:
     """How many of its steps are done."""
     seconds: float = field(default=0.0, init=False)
     """That they took."""
+    shown: Tensor | None = field(default=None, init=False)
+    """Up to 16 pictures of the first batch of this sitting, as the network got them."""
     lr_scale: float = field(default=1.0, init=False)
     rollbacks: int = field(default=0, init=False)
 
@@ -194,6 +195,7 @@ class Training:
             group["lr"] = self._lr(now)
         self.optimizer.zero_grad()
         self.guard.remember()
+        self.shown = batch[0][0][:16].clone() if self.shown is None else self.shown
         total = torch.zeros(2, device=self.device)  # loss, hits
         for x, y in batch[:-1]:
             with distributed.alone(self.network):
@@ -252,7 +254,7 @@ class Training:
         if math.isnan(loss):
             raise self._nonfinite("every step")
         distributed.take_buffers(self.model)
-        val = accuracy(self.model, self.val.ordered(batch_size=EVAL_BATCH), precision=self.precision, shared=True)
+        val = split_accuracy(self.model, self.val, "validation", precision=self.precision, shared=True)
         if not math.isfinite(val.loss):
             raise self._nonfinite("the validation")
         return EpochRecord(

@@ -127,12 +127,3 @@ def test_prune_refuses_a_ratio_before_it_loads_anything(store, save, make_result
     with pytest.raises(RecipeError, match="--ratio"):
         run(app, ["prune", "--ratio", ratio, "--runs", str(store.root)], catch_exceptions=False)
     assert sorted(store.root.rglob("*")) == before
-
-
-def test_the_next_command_names_a_foreign_folder_of_runs(capsys, tmp_path) -> None:
-    from namprune.cli.options import RUNS
-    from namprune.cli.outcome import suggest
-
-    suggest("report", runs=RUNS)
-    suggest("report", runs=tmp_path / "my runs")
-    assert capsys.readouterr().err == f"next: namprune report\nnext: namprune report --runs '{tmp_path}/my runs'\n"

@@ -103,7 +103,7 @@ def test_a_users_fault_is_exit_2_with_words_on_stderr_only(monkeypatch, capsys, 
     ],
 )
 def test_exit_codes(monkeypatch, capsys, raised, code, said) -> None:
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise raised
 
     monkeypatch.setattr(cli, "app", fail)
@@ -123,6 +123,18 @@ def test_an_interrupted_command_ends_with_the_code_of_its_signal(monkeypatch, ra
 
     monkeypatch.setattr(RunStore, "folders", interrupt)
     assert CliRunner().invoke(cli.app, ["runs"]).exit_code == code
+
+
+def test_ctrl_c_while_the_command_line_is_loaded_is_no_traceback(tmp_path) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "namprune", "runs"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr or ():
+            if line.endswith(" namprune.errors\n"):  # the first of hundreds of modules
+                process.send_signal(signal.SIGINT)
+                break
+        _, said = process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGINT, 130)
+    assert "Traceback" not in said
 
 
 def test_the_version_is_the_packages(monkeypatch, capsys) -> None:

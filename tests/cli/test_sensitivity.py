@@ -52,7 +52,7 @@ def test_without_matplotlib_all_but_the_picture_is_there(monkeypatch, run) -> No
     done = invoke(run, "sensitivity", "r", "--ratios", "0.5", "--json")
     assert Sensitivity.from_json(done.stdout, source="stdout").ratios == (0.5,)
     assert "sensitivity.png was not drawn" in done.stderr
-    assert "pip install 'namprune[explain]'" in done.stderr
+    assert "pip install 'namprune[figures]'" in done.stderr
     assert not (run.path / "sensitivity.png").exists()
 
 

@@ -57,7 +57,7 @@ def test_repetitions_of_an_experiment_share_their_digest() -> None:
 
     assert len(digest()) == 64
     elsewhere = ["runtime.device=cpu", "runtime.deterministic=true", "runtime.compile=true", "data.root=elsewhere"]
-    assert digest("seed=9", *elsewhere) == digest()
+    assert digest("seed=9", "runtime.track=mlflow", *elsewhere) == digest()
     others = ["train.lr=0.2", "data.limit=100", "prune.ratio=0.5", "finetune.lr=0.3", "runtime.precision=bf16"]
     assert len({digest(), *map(digest, others)}) == 6
     # what comes after training is no part of it

@@ -59,7 +59,7 @@ def kill_workers(root: Path, signums: list[int], killed: list[int]) -> None:
     while len(killed) < len(signums) and time.monotonic() < until:
         time.sleep(0.02)
         for metrics in root.glob("*/metrics.jsonl"):
-            with suppress(FileNotFoundError):  # the next attempt begins anew
+            with suppress(FileNotFoundError, IndexError):  # the next attempt begins anew; its lock is not signed yet
                 worker = int((metrics.parent / ".lock").read_text().split()[1])
                 trained = metrics.read_text().count("\n") >= 2
                 if trained and worker not in killed and not (metrics.parent / "result.json").exists():

@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from namprune.data import build_data
 from namprune.errors import DataError, PruneError, RunError, UserError
@@ -34,6 +35,15 @@ def test_every_stage_is_measured_and_test_is_read_at_the_end(store, pruned) -> N
     assert result.cut is not None
     assert result.cut.proof < 1e-7
     assert result.cut.skipped == {"classifier": "its channels are the network's output"}
+
+
+def test_every_stage_is_told(pruned) -> None:
+    events, result = EventAccumulator(str(pruned.path)).Reload(), pruned.result()
+    for stage in result.stages[1:]:
+        (accuracy,), (macs,) = events.Scalars(f"{stage.stage}/val_top1"), events.Scalars(f"{stage.stage}/macs")
+        assert (accuracy.value, macs.value) == (pytest.approx(stage.val.top1), stage.complexity.macs)
+        assert accuracy.step == (1 if stage.stage == "finetuned" else 0)  # epochs that were done
+    assert events.Scalars("final/test_top1")[0].value == pytest.approx(result.final.test.top1)
 
 
 def test_the_network_has_the_widths_and_the_cost_of_the_plan(pruned) -> None:

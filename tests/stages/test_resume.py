@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
@@ -82,6 +83,10 @@ def test_a_training_that_was_stopped_in_an_epoch_ends_with_the_same_bytes(traine
     assert result.stages == whole.result().stages
     assert numbers(unfinished) == numbers(whole)
     assert unfinished.checkpoints.newest() == (None, ())
+    events = EventAccumulator(str(unfinished.path), size_guidance={"histograms": 0}).Reload()
+    for told in (events.Scalars("train/loss"), events.Histograms("gamma/stem.1")):
+        assert [event.step for event in told] == [1, 2]
+    assert len(events.Images("first_batch")) == 1
     with pytest.raises(RunError, match="'dense' is finished"):
         RunStore(unfinished.path.parent).open_unfinished("dense", kinds=["train"])
 

@@ -9,7 +9,7 @@ import torch
 
 from namprune.data import build_data
 from namprune.errors import RunError
-from namprune.pruning import PruningPlan
+from namprune.pruning import PruningPlan, Sensitivity
 from namprune.recipe import load_recipe
 from namprune.runs import RunStore
 from namprune.stages.network import open_network
@@ -72,6 +72,7 @@ def test_the_run_is_as_it_was_with_a_picture_more(measured) -> None:
     run = measured[0].open("dense")
     run.verify()
     assert (run.path / PICTURE).read_bytes().startswith(b"\x89PNG")
+    assert Sensitivity.from_json(run.sensitivity_curves.read_text(), source="sensitivity.json") == measured[1]
     assert [json.loads(line)["group"] for line in lines(run)][:2] == ["", "stem.0"]
     assert len(lines(run)) == 1 + 5 * GROUPS  # the whole network, and each group at each ratio
 

@@ -3,6 +3,8 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
 
 from namprune.errors import DataError, RunError, UserError
 from namprune.measure import complexity
@@ -27,6 +29,21 @@ def test_a_run_holds_what_its_result_says(trained) -> None:
     assert {path.name for path in run.path.iterdir()} >= {*result.files, "result.json"}
     assert any(path.name.startswith("events.out.tfevents") for path in run.path.iterdir())
     assert [folder.name for folder in store.folders()] == ["dense"]
+
+
+def test_a_finished_run_has_told_what_it_was_made_with_and_came_to(trained) -> None:
+    _, run = trained
+    result, events = run.result(), EventAccumulator(str(run.path)).Reload()
+    content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    told = metadata.parse_session_start_info_plugin_data(content).hparams
+    assert (told["kind"].string_value, told["seed"].number_value, told["train.epochs"].number_value) == ("train", 0, 2)
+    assert (told["attention.name"].string_value, told["train.nesterov"].bool_value) == ("nam", False)
+    assert [key for key in told if key.startswith("runtime.")] == []
+    assert told["prune.ratios"].string_value == "{}"  # its keys, patterns with *, are no names that MLflow takes
+    final = {tag: events.Scalars(tag)[0].value for tag in events.Tags()["scalars"] if tag.startswith("final/")}
+    assert final["final/test_top1"] == pytest.approx(result.final.test.top1)
+    assert final["final/macs"] == result.final.complexity.macs
+    assert final["final/latency_ms_b64"] == pytest.approx(1000 * result.latency[1].network.median)
 
 
 def test_metrics_have_a_line_per_epoch_with_the_spread_of_gamma(trained) -> None:
