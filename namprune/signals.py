@@ -38,11 +38,17 @@ class _State:
 
     graceful = False
     asked: signal.Signals | None = None
+
+
+class _Manner(threading.local):
+    """Of this thread; what a signal does when it comes is for the main one to say."""
+
     deferred = 0
     at_once = False
 
 
 _state = _State()
+_manner = _Manner()
 
 
 @contextmanager
@@ -64,7 +70,7 @@ def graceful(*, silent: bool = False, again: bool = True) -> Iterator[None]:
         if _state.asked is not None:  # two of different names, during one long C call
             os.kill(os.getpid(), signum)
         _state.asked = signal.Signals(signum)
-        now = _state.at_once and not _state.deferred
+        now = _manner.at_once and not _manner.deferred
         if not silent:
             doing = "leaving off" if now else "finishing the step, saving" + "; again to leave at once" * again
             _say(f"{_state.asked.name}: {doing}")
@@ -96,18 +102,18 @@ def poll() -> None:
     Raises:
         Interrupted: a signal came.
     """
-    if _state.asked is not None and not _state.deferred:
+    if _state.asked is not None and not _manner.deferred:
         raise Interrupted(_state.asked)
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
     """Let no `poll` inside raise, where what is half done is no state to save; the next one after it does."""
-    _state.deferred += 1
+    _manner.deferred += 1
     try:
         yield
     finally:
-        _state.deferred -= 1
+        _manner.deferred -= 1
 
 
 @contextmanager
@@ -116,13 +122,13 @@ def at_once(*, on: bool = True) -> Iterator[None]:
 
     Not `on`: let it wait for a `poll`, in what has something to save.
     """
-    before, _state.at_once = _state.at_once, on
+    before, _manner.at_once = _manner.at_once, on
     try:
         if on:
             poll()
         yield
     finally:
-        _state.at_once = before
+        _manner.at_once = before
 
 
 def _say(line: str) -> None:

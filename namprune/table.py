@@ -52,6 +52,11 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 thread`, `8 threads`."""
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
 def worded(value: float, unit: str) -> str:
     """`5.00 ms`, `2.00 MB`, `0.4x parameters`: an SI prefix for seconds and bytes, else `unit` stands behind."""
     return quantity(value, unit) if unit in ("s", "B") else f"{value:.3g}{unit}"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from threading import Thread
 
 import pytest
 
@@ -33,11 +34,11 @@ def test_messages_go_to_stderr_whole_and_unstyled(capsys: pytest.CaptureFixture[
 
 
 def test_control_characters_are_spelled_out(capsys: pytest.CaptureFixture[str]) -> None:
-    console.message("a\x1b[2Jb\rc\u202ed\x9b")
+    console.message("a\x1b[2Jb\rc\u202ed\x9b\u200d")
     console.output("\x1b]0;title\x07")
     console.show(Table("t\x1b", columns=("a\nb",), rows=(("x\x1b[31m\ny",),), notes=("n\x07",)))
     captured = capsys.readouterr()
-    assert captured.err == "a\\x1b[2Jb\\rc\\u202ed\\x9b\n"
+    assert captured.err == "a\\x1b[2Jb\\rc\\u202ed\\x9b\u200d\n"
     for character in "\x1b\x07":
         assert character not in captured.out
     assert "x\\x1b[31m y" in captured.out
@@ -163,6 +164,54 @@ def test_bars_on_a_terminal_nest_with_note_and_count() -> None:
         assert part in received
     assert "\x1b[?25l" in received  # one display hides the cursor once
     assert received.count("\x1b[?25l") == received.count("\x1b[?25h") == 1
+
+
+THREADS = """
+import threading, time
+from namprune import console
+
+met = threading.Barrier(2)
+
+def work(name, steps):
+    met.wait()
+    for _ in range(3):
+        with console.progress(steps, name) as bar:
+            for _ in range(steps):
+                bar.advance()
+                time.sleep(0.01)
+
+threads = [threading.Thread(target=work, args=one) for one in (("shorter", 5), ("longer", 70))]
+for one in threads:
+    one.start()
+for one in threads:
+    one.join()
+console.message("done")
+"""
+
+
+def test_threads_share_a_terminal() -> None:
+    received = on_a_terminal(THREADS)
+    assert "Error" not in received
+    assert "longer" in received
+    assert received.endswith("done\r\n")
+    assert received.count("\x1b[?25l") == received.count("\x1b[?25h") > 0
+
+
+def test_a_line_tells_of_the_works_of_the_thread_that_began_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bars, "EVERY", 0.0)
+
+    def help_with(here: console.Progress) -> None:
+        here.advance()
+        with console.progress(7, "there") as there:
+            there.advance()
+
+    with console.progress(2, "here") as bar:
+        thread = Thread(target=help_with, args=(bar,))
+        thread.start()
+        thread.join()
+    assert capsys.readouterr().err == "here 1/2\nthere 1/7\n"
 
 
 def test_no_color_leaves_the_bars_without_color() -> None:

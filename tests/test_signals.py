@@ -157,6 +157,16 @@ def test_what_saves_nothing_is_not_begun_after_a_signal(asked) -> None:
         raise AssertionError("it was begun")
 
 
+def test_another_thread_has_no_say_in_where_a_signal_ends_the_work(start) -> None:
+    body = (
+        "import threading; inside = signals.at_once(); "
+        "one = threading.Thread(target=inside.__enter__); one.start(); one.join(); "
+        "os.kill(os.getpid(), 15); time.sleep(0.1); print('done')"
+    )
+    out, said = start(body).communicate(timeout=10)
+    assert (out, said) == ("done\n", "SIGTERM: finishing the step, saving; again to leave at once\n")
+
+
 def test_a_worker_leaves_signals_of_the_whole_job_to_its_parent(start) -> None:
     process = start("os.fork() or (print(os.getpid(), flush=True), time.sleep(60))\n    " + POLLING)
     worker = int(process.stdout.readline())

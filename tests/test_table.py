@@ -2,7 +2,7 @@
 
 import pytest
 
-from namprune.table import duration, percent, quantity, times
+from namprune.table import counted, duration, percent, quantity, times
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,10 @@ def test_a_quantity_has_three_digits_and_a_prefix(value: float | None, unit: str
 )
 def test_a_duration_has_the_two_units_that_tell(seconds: float, written: str) -> None:
     assert duration(seconds) == written
+
+
+def test_one_of_a_thing_and_several() -> None:
+    assert [counted(number, "thread") for number in (0, 1, 2)] == ["0 threads", "1 thread", "2 threads"]
 
 
 def test_shares_and_ratios() -> None:

@@ -103,8 +103,8 @@ def main() -> None:
         finally:
             sys.stdout.flush()
         sys.exit(code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:  # before or after the command itself
+        sys.exit(getattr(interrupt, "exit_code", 130))
     except BrokenPipeError:  # the reader left
         _drop_stdout()
         sys.exit(1)

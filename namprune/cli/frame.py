@@ -40,14 +40,9 @@ class Command(TyperCommand):
     def __init__(self, *args: Any, params: list[Any] | None = None, **options: Any) -> None:
         super().__init__(*args, params=_with_manner(params), **options)
 
-    def get_help_option(self, context: Any) -> TyperOption | None:
-        """Not listed: whoever reads the list has found it."""
-        return _hidden(super().get_help_option(context))
-
     def format_help(self, context: Any, formatter: Any) -> None:
-        """With examples below."""
-        self.epilog = epilog_of(words_of(context))
-        with _no_column_for_no(self.params):
+        """As namprune words it."""
+        with _worded(self, context):
             super().format_help(context, formatter)
 
 
@@ -57,14 +52,9 @@ class Group(TyperGroup):
     def __init__(self, *args: Any, params: list[Any] | None = None, **options: Any) -> None:
         super().__init__(*args, params=_with_manner(params), **options)
 
-    def get_help_option(self, context: Any) -> TyperOption | None:
-        """Not listed: whoever reads the list has found it."""
-        return _hidden(super().get_help_option(context))
-
     def format_help(self, context: Any, formatter: Any) -> None:
-        """With examples below."""
-        self.epilog = epilog_of(words_of(context))
-        with _no_column_for_no(self.params):
+        """As namprune words it."""
+        with _worded(self, context):
             super().format_help(context, formatter)
 
 
@@ -97,19 +87,19 @@ class Root(Group):
 
 
 @contextmanager
-def _no_column_for_no(params: list[Any]) -> Iterator[None]:
-    """Typer gives the `--no-...` of a flag a column of its own, which takes the place of the words."""
-    hidden = {param.name: param.secondary_opts for param in params}
-    for param in params:
+def _worded(command: Command | Group, context: Any) -> Iterator[None]:
+    """With examples below, without the option of the help itself: whoever reads it has found that.
+
+    Typer gives the `--no-...` of a flag a column of its own, which takes the place of the words: it is left out, too.
+    """
+    command.epilog = epilog_of(words_of(context))
+    if option := command.get_help_option(context):
+        option.hidden = True
+    hidden = {param.name: param.secondary_opts for param in command.params}
+    for param in command.params:
         param.secondary_opts = []
     try:
         yield
     finally:
-        for param in params:
+        for param in command.params:
             param.secondary_opts = hidden[param.name]
-
-
-def _hidden(option: TyperOption | None) -> TyperOption | None:
-    if option is not None:
-        option.hidden = True
-    return option

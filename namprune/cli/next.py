@@ -28,11 +28,12 @@ def suggest_again(*, without: str) -> None:
 
 
 def suggest_for_newest(store: RunStore) -> None:
-    """The same for the run that was finished last, or a first run where there is none."""
-    finished = [(folder.result().created, folder.name) for folder in store.folders() if folder.state() == "finished"]
+    """The same for the run that was finished last, or a first run where none was begun."""
+    folders = store.folders()
+    finished = [(folder.result().created, folder.name) for folder in folders if folder.state() == "finished"]
     if finished:
         suggest_for(store.open(max(finished)[1]), store=store)
-    else:
+    elif not folders:
         suggest("train", "--recipe", "quickstart", runs=store.root)
 
 

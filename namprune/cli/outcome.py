@@ -5,7 +5,7 @@ from pathlib import Path
 
 from namprune import console
 from namprune.result import Measurement, RunResult, Timing
-from namprune.table import MISSING, Table, duration, percent, quantity, times
+from namprune.table import MISSING, Table, counted, duration, percent, quantity, times
 
 
 def show_outcome(result: RunResult, *, runs: Path, as_json: bool) -> None:
@@ -16,8 +16,7 @@ def show_outcome(result: RunResult, *, runs: Path, as_json: bool) -> None:
     console.show(stages_table(result, title=f"{runs / result.name}: {result.model} on {result.data}"))
     if result.epochs:
         speed = f"{result.images_per_second:,.0f} pictures/s"
-        plural = "s" if result.epochs > 1 else ""
-        console.message(f"{result.epochs} epoch{plural} in {duration(result.seconds)}, {speed}")
+        console.message(f"{counted(result.epochs, 'epoch')} at {speed}, {duration(result.seconds)} in all")
 
 
 def stages_table(result: RunResult, *, title: str) -> Table:

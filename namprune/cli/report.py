@@ -15,6 +15,7 @@ from namprune.nearest import did_you_mean
 from namprune.report import FORMATS, Plane, Report, RunDetail, collect, details, planes, to_json, to_tables
 from namprune.runs import RunStore, write_atomic
 from namprune.runs.files import reading, writing
+from namprune.table import counted
 
 Format = Literal["table", "md", "csv", "json", "latex", "html"]
 
@@ -64,7 +65,8 @@ def report_command(
     elif not output and chosen == "table":
         for table in to_tables(report):
             console.show(table)
-        suggest("report", *names or (), "--format", "html", runs=runs)
+        if report.rows:
+            suggest("report", *names or (), "--format", "html", runs=runs)
     elif not output and chosen != "html":
         console.output(FORMATS[chosen](report))
 
@@ -113,5 +115,4 @@ def _draw(folder: Path, plots: Sequence[Plane], of_runs: Sequence[RunDetail]) ->
 
 def _write(text: str, target: Path, report: Report) -> None:
     write_atomic(target, text.encode(errors="backslashreplace"))  # a name may hold what UTF-8 has not
-    rows = len(report.rows)
-    console.message(f"report of {rows} {'row' if rows == 1 else 'rows'} written to {target}")
+    console.message(f"report of {counted(len(report.rows), 'row')} written to {target}")

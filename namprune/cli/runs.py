@@ -91,23 +91,28 @@ def _finished(result: RunResult) -> tuple[str, ...]:
         "finished",
         result.kind,
         f"{result.model}, {result.attention.partition(' (')[0]}",
-        result.created[:16].replace("T", " "),
+        _minute(result.created),
         percent(test.top1 if test else None),
         quantity(result.final.complexity.macs),
     )
+
+
+def _minute(created: str) -> str:
+    """ISO 8601 without seconds and zone."""
+    return created[:16].replace("T", " ")
 
 
 def _particulars(result: RunResult) -> Table:
     cut = result.cut
     pairs = {
         "kind": result.kind,
-        "created": result.created,
+        "created": f"{_minute(result.created)} UTC",
         "parent": result.parent or MISSING,
         "dense ancestor": result.dense or MISSING,
         "network": f"{result.model}, attention {result.attention}",
         "data": f"{result.data}, {len(result.classes)} classes, {'x'.join(map(str, result.input_shape))}",
         "seed": str(result.seed),
-        "epochs": f"{result.epochs} in {duration(result.seconds)}, {result.images_per_second:,.0f} pictures/s",
+        "epochs": f"{result.epochs} at {result.images_per_second:,.0f} pictures/s, {duration(result.seconds)} in all",
         "cut": f"{cut.aim} {cut.criterion} {cut.scope}" if cut else MISSING,
         "channels": f"{cut.channels_before} to {cut.channels_after}" if cut else MISSING,
         "left alone": "; ".join(f"{layer} ({why})" for layer, why in cut.skipped.items()) if cut else MISSING,

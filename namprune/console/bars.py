@@ -1,10 +1,11 @@
 """Bars of work in steps: on a terminal they move, elsewhere a line every half minute says how far it is."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.text import Text
 
@@ -54,10 +55,19 @@ class _Bar:
         self._bars.advance(self._task, n)
 
 
+class _Works:
+    """At hand in one thread, which others may help it with."""
+
+    def __init__(self) -> None:
+        self.lines: list[_Line] = []
+        self.said = 0.0
+
+
 class _Line:
     """In a pipe or a file: one line of all the works at hand, from the outermost to the innermost."""
 
-    def __init__(self, total: int | None, description: str) -> None:
+    def __init__(self, total: int | None, description: str, works: _Works) -> None:
+        self.works = works
         self.total = total
         self.description = one_line(description)
         self.done = 0
@@ -68,9 +78,9 @@ class _Line:
         self.done += n
         now = time.monotonic()
         self._first = self._first or (now, self.done)
-        if now - _Here.said >= EVERY:
-            _Here.said = now
-            message(f"{', in '.join(map(str, reversed(_Here.lines)))}{self._left(now)}")
+        if now - self.works.said >= EVERY:
+            self.works.said = now
+            message(f"{', in '.join(map(str, reversed(self.works.lines)))}{self._left(now)}")
 
     def __str__(self) -> str:
         return self.description + (f" {self.done}/{self.total}" if self.total else "")
@@ -82,12 +92,23 @@ class _Line:
         return f", {duration((now - begun) / (self.done - done) * (self.total - self.done))} left"
 
 
-class _Here:
-    """The works at hand in this process."""
+class _Here(threading.local):
+    """Each thread has its own."""
+
+    def __init__(self) -> None:
+        self.works = _Works()
+
+
+_here = _Here()
+
+
+class _Screen:
+    """The one display of this process, for as long as any of its threads has a bar."""
 
     bars: "RichProgress | None" = None
-    lines: ClassVar[list[_Line]] = []
-    said = 0.0
+    users = 0
+    begin: threading.Timer | None = None
+    lock = threading.Lock()
 
 
 @contextmanager
@@ -102,33 +123,64 @@ def progress(total: int | None, description: str, *, late: bool = False) -> Iter
     if hushed():
         yield _Silent()
     elif console.is_terminal and sys.stderr.isatty() and not console.is_dumb_terminal:
-        late = late or total is None or _Here.bars is not None
-        with _display() as bars:
+        late = late or total is None or _Screen.bars is not None
+        with _display(late=late) as bars:
             task = bars.add_task(one_line(description), total=total, note="", late=late)
             try:
                 yield _Bar(bars, task)
             finally:
                 bars.remove_task(task)
     else:
-        yield from _told(_Line(total, description))
+        yield from _told(_Line(total, description, _here.works))
 
 
 def _told(line: _Line) -> Iterator[Progress]:
-    if not _Here.lines:
-        _Here.said = time.monotonic()
-    _Here.lines.append(line)
+    works = line.works
+    if not works.lines:
+        works.said = time.monotonic()
+    works.lines.append(line)
     try:
         yield line
     finally:
-        _Here.lines.remove(line)
+        works.lines.remove(line)
 
 
 @contextmanager
-def _display() -> Iterator["RichProgress"]:
-    """The one that is there, or a new one."""
-    if _Here.bars is not None:
-        yield _Here.bars
-        return
+def _display(*, late: bool) -> Iterator["RichProgress"]:
+    """The one that is there, or a new one; who leaves last ends it.
+
+    A `late` one is not begun before it is to be seen: that takes as long as many a work that it would be for.
+    """
+    with _Screen.lock:
+        if _Screen.bars is None:
+            _Screen.bars = _bars()
+            _Screen.begin = threading.Timer(LATE, _begin, (_Screen.bars,))
+            _Screen.begin.daemon = True
+            _Screen.begin.start()
+        bars = _Screen.bars
+        _Screen.users += 1
+    try:
+        if not late:
+            _begin(bars)
+        yield bars
+    finally:
+        with _Screen.lock:
+            _Screen.users -= 1
+            if not _Screen.users:
+                _Screen.bars = None
+                if _Screen.begin is not None:
+                    _Screen.begin.cancel()
+                bars.stop()
+
+
+def _begin(bars: "RichProgress") -> None:
+    """Draw, if it is not over."""
+    with _Screen.lock:
+        if _Screen.bars is bars:
+            bars.start()
+
+
+def _bars() -> "RichProgress":
     from rich.progress import BarColumn, MofNCompleteColumn, Task, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
@@ -153,11 +205,4 @@ def _display() -> Iterator["RichProgress"]:
     )
     # what is printed is the result: it passes the bars by, unless it would be drawn over
     # four times a second: what is timed under a bar pays for its drawing
-    with Bars(
-        *columns, console=stderr(), transient=True, refresh_per_second=4, redirect_stdout=sys.stdout.isatty()
-    ) as bars:
-        _Here.bars = bars
-        try:
-            yield bars
-        finally:
-            _Here.bars = None
+    return Bars(*columns, console=stderr(), transient=True, refresh_per_second=4, redirect_stdout=sys.stdout.isatty())

@@ -44,7 +44,7 @@ def list_splits(root: Path) -> tuple[dict[str, Listing], tuple[str, ...]]:
     if "train" not in present or len(present) < 2:
         lacking = "train/" if "train" not in present else "val/ or test/"
         raise DataError(
-            f"imagefolder {root}: no folder {lacking} there",
+            f"imagefolder {root}: " + (f"no folder {lacking} there" if root.is_dir() else "no such folder"),
             hint=f"the folder must hold {LAYOUT}; name it with --data PATH",
         )
     classes = _classes(root / "train")

@@ -35,10 +35,13 @@ def insert_attention(
     """
     names = _matching(batchnorms(model), patterns)
     sizes = _sizes(model, names, input_shape)
-    for name in names:
+    made = {}
+    for name in names:  # all of them before the first is put in: one that does not fit leaves the network as it is
         norm = model.get_submodule(name)
         assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101 - only those were looked at
-        _replace(model, name, _gated(norm, factory(norm.num_features, sizes[name])))
+        made[name] = norm, factory(norm.num_features, sizes[name]).to(norm.weight)
+    for name, (norm, attention) in made.items():
+        _replace(model, name, _gated(norm, attention))
     return names
 
 
@@ -80,7 +83,7 @@ def _sizes(model: nn.Module, names: Sequence[str], input_shape: tuple[int, int, 
         handles.append(model.get_submodule(name).register_forward_hook(note))
     try:
         with torch.no_grad(), modes_kept(model):
-            model.eval()(torch.zeros(1, *input_shape))
+            model.eval()(next(model.parameters()).new_zeros(1, *input_shape))
     finally:
         for handle in handles:
             handle.remove()

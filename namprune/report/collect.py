@@ -66,7 +66,7 @@ def _read(folder: RunFolder) -> RunResult | Flawed:
     try:
         result = folder.result()
     except RunError as error:
-        return Flawed(name=folder.name, state=folder.state(), reason=error.message)
+        return Flawed(name=folder.name, state=folder.state(), reason=f"{error.message}; {error.hint}")
     if result.final.test is None:
         return Flawed(name=folder.name, state="broken", reason=f"run {folder.name!r} has no test accuracy")
     return result

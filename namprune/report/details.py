@@ -94,13 +94,13 @@ def _epochs(text: str, faults: list[str]) -> tuple[EpochRecord, ...]:
         try:
             record = record_from_json(EpochRecord, line, source=source)
         except RunError as error:
-            faults.append(f"left out: {error.message}")
+            faults.append(error.message)
             continue
         found.pop((record.phase, record.epoch), None)
         if _finite(record):
             found[record.phase, record.epoch] = record
         else:
-            faults.append(f"left out: {source}: a number is not finite")
+            faults.append(f"{source}: a number is not finite")
     return tuple(sorted(found.values(), key=lambda record: (record.phase != "train", record.epoch)))
 
 

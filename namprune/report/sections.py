@@ -12,7 +12,7 @@ from namprune.report.palette import colour
 from namprune.report.summary import Row, short
 from namprune.report.verdict import sentences
 from namprune.result import Complexity, Cut, EpochRecord, Measurement, RunResult, Timing
-from namprune.table import Table, percent, quantity, times, worded
+from namprune.table import Table, counted, percent, quantity, times, worded
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -181,8 +181,7 @@ def origin_facts(result: RunResult) -> Facts:
         ("Seed", str(result.seed)),
         (
             "Machine",
-            f"{made.device}, {made.threads} thread{'s' * (made.threads > 1)}"
-            + f", {made.devices} devices" * (made.devices > 1),
+            f"{made.device}, {counted(made.threads, 'thread')}" + f", {made.devices} devices" * (made.devices > 1),
         ),
         ("Versions", ", ".join(f"{name} {version}" for name, version in made.versions.items())),
         ("Python", made.python),

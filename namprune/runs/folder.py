@@ -239,7 +239,7 @@ class RunFolder:
             hint = f"if nothing is at work on it, delete {self.path} and run it again"
         else:
             hint = f"`{self.resume_command(begun.kind)}` goes on with it"
-        return RunError(f"run {self.name!r} is unfinished: it was interrupted", hint=hint)
+        return RunError(f"run {self.name!r} is unfinished: it was interrupted or failed", hint=hint)
 
 
 def is_plain(name: str) -> bool:

@@ -135,7 +135,7 @@ class RunStore:
     def _folder(self, name: str) -> RunFolder:
         if not is_plain(name):
             raise RunError(
-                f"run name {name!r}: up to 64 letters, digits, dots, dashes and underscores, no path",
+                f"run name {name!r}: up to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
                 hint="give the name alone, as `namprune runs` lists it; --runs names the folder of runs",
             )
         folder = RunFolder(self.root / name)

@@ -1,5 +1,6 @@
 """The network of a run, for whoever goes on with it in Python."""
 
+import torch
 from torch import nn
 
 from namprune.recipe import load_recipe
@@ -17,5 +18,6 @@ def load(run: RunFolder) -> nn.Module:
         RunError: the run is unfinished or broken, or its weights do not fit its recipe.
         UserError: the library or the code that the network comes from is not there.
     """
-    model, _ = open_network(run, load_recipe(str(run.recipe)))
+    with torch.device("cpu"):  # whatever a notebook has set
+        model, _ = open_network(run, load_recipe(str(run.recipe)))
     return model.eval()

@@ -16,14 +16,14 @@ from namprune.device import describe_environment
 from namprune.errors import DataError, NampruneError
 from namprune.pruning import prune_model
 from namprune.result.checkup import Finding
-from namprune.table import quantity
+from namprune.table import counted, quantity
 
 
 def machine() -> Iterator[Finding]:
     """Processor and accelerators, a step of training on each, and a cut with its proof."""
     here = describe_environment(torch.device("cpu"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    found = f"{here.device.removeprefix('cpu: ')}, {cores} cores usable, {here.threads} threads"
+    found = f"{here.device.removeprefix('cpu: ')}, {counted(cores, 'core')} usable, {counted(here.threads, 'thread')}"
     crowded = here.threads > cores
     yield Finding(
         area="device",

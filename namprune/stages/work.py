@@ -22,7 +22,7 @@ from namprune.pruning import PruningPlan
 from namprune.recipe import Recipe, dump_recipe
 from namprune.result import EpochRecord, Kind, Measurement, Start, record_from_json, to_json
 from namprune.runs import RunFolder, RunStore
-from namprune.table import duration, quantity
+from namprune.table import counted, duration, quantity
 from namprune.tracking import Tracker, Trackers, tracked
 from namprune.training import Event, NonFiniteError, Way
 
@@ -203,8 +203,9 @@ def _say_where(work: Work, recipe: Recipe) -> None:
     section = recipe.runtime
     here = describe_environment(pick_device(section.device))
     console.detail(
-        f"on {here.device}, {here.threads} threads, torch {here.versions['torch']}; precision {section.precision}, "
-        f"compile {section.compile}, deterministic {section.deterministic}, channels_last {section.channels_last}"
+        f"on {here.device}, {counted(here.threads, 'thread')}, torch {here.versions['torch']}; "
+        f"precision {section.precision}, compile {section.compile}, deterministic {section.deterministic}, "
+        f"channels_last {section.channels_last}"
     )
     if work.saved is not None:
         console.detail(f"from {work.saved.path}, after {duration(work.progress.seconds)} of work")

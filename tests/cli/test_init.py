@@ -20,7 +20,7 @@ def _elsewhere(tmp_path, monkeypatch):
     ("arguments", "fault"),
     [
         ([], "neither --data nor --model"),
-        (["--data", "nowhere"], "no folder train/ there"),
+        (["--data", "nowhere"], "no such folder"),
         ([*MODEL, "--weights", "none.pt"], "--weights none.pt: no such file"),
         (["--weights", "DEFAULT"], "without --model"),
         ([*MODEL, "--output", "nowhere/recipe.yaml"], "cannot write nowhere/recipe.yaml: No such file"),

@@ -11,6 +11,7 @@ from namprune.cli import app
 from namprune.cli.next import suggest
 from namprune.cli.options import RUNS
 from namprune.result import Export, to_json
+from namprune.runs import RunStore
 
 
 def proposed(arguments) -> str | None:
@@ -63,6 +64,11 @@ def test_a_pruned_run_is_to_be_exported_until_it_is(pair, store) -> None:
     assert proposed(["runs", *where]) == f"namprune export p --runs {store.root}"
     exported(pair[1])
     assert proposed(["runs", "show", "p", *where]) == f"namprune bench p --backend onnxruntime --runs {store.root}"
+
+
+def test_nothing_new_is_to_be_begun_while_there_is_something_unfinished(tmp_path) -> None:
+    RunStore(tmp_path).create("cut-short", recipe="")
+    assert [proposed([command, "--runs", str(tmp_path)]) for command in ("runs", "report")] == [None, None]
 
 
 def test_a_plan_is_to_be_carried_out(run, monkeypatch, tmp_path) -> None:

@@ -288,7 +288,7 @@ def test_a_layout_that_does_not_hold(root: Path, drop: list[str], add: list[str]
 
 
 def test_a_missing_root(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"imagefolder {tmp_path / 'none'}: no folder train/ there"):
+    with pytest.raises(DataError, match=f"imagefolder {tmp_path / 'none'}: no such folder"):
         _load(tmp_path / "none")
 
 

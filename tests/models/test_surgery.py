@@ -168,3 +168,24 @@ class _Odd(nn.Module):
 def test_a_place_that_cannot_hold_attention_is_refused(name, message) -> None:
     with pytest.raises(UserError, match=message):
         insert_attention(_Odd(), NAM, [name], INPUT)
+
+
+def test_it_goes_where_the_network_is() -> None:
+    model = resnet18(num_classes=10).double().to("meta")
+    insert_attention(model, NAM, ["*.bn2"], INPUT)
+    tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+    assert {(tensor.device.type, tensor.dtype) for tensor in tensors} == {("meta", torch.float64)}
+
+
+def test_attention_that_does_not_fit_leaves_the_network_as_it_is() -> None:
+    def narrow(channels: int, size: tuple[int, int]) -> NAM:
+        if channels > 64:
+            raise ValueError("too wide")
+        return NAM(channels, size)
+
+    model = resnet18()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="too wide"):
+        insert_attention(model, narrow, ["*.bn2"], INPUT)
+    assert model.state_dict().keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -24,6 +24,7 @@ def test_broken_and_unfinished_runs_are_listed_with_the_reason(store, save, make
     for run, reason in zip(collection.flawed, ("format 99", "interrupted", "no test accuracy"), strict=True):
         assert reason in run.reason
         assert run.name in run.reason
+    assert "; if nothing is at work on it, delete" in collection.flawed[1].reason
 
 
 def test_named_runs_only_and_a_wrong_name_is_refused(store, save, make_result) -> None:

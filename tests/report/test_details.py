@@ -74,7 +74,7 @@ def test_lines_that_are_none_are_left_out_with_the_reason(run, detail) -> None:
         file.write('{"phase": "train", "epo')
     found = detail()
     assert found.epochs == (epoch(1),)
-    assert [fault.split(":")[1].strip() for fault in found.faults] == [
+    assert [fault.split(":")[0] for fault in found.faults] == [
         "metrics.jsonl, line 2",
         "metrics.jsonl, line 3",
         "metrics.jsonl, line 4",

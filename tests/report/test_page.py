@@ -209,6 +209,9 @@ def test_a_run_of_the_table_is_gone_to(shared) -> None:
     link.press("Enter")
     playwright.expect(shared.locator(".run:visible h3")).to_have_text(re.sub(r" \+\d+$", "", link.inner_text()))
     playwright.expect(shared.locator(".run:visible")).to_be_focused()
+    shared.get_by_role("button", name="Previous run").click()
+    link.press("Enter")  # again, after another one was looked at
+    playwright.expect(shared.locator(".run:visible")).to_be_focused()
 
 
 def test_hostile_names_are_text_wherever_they_stand(shared, reported) -> None:
@@ -261,6 +264,11 @@ def test_a_narrow_screen_is_not_scrolled_sideways(browser, file) -> None:
     with opened(browser, file, viewport={"width": 360, "height": 700}) as watched:
         assert watched.page.evaluate("document.documentElement.scrollWidth") <= 360
         assert watched.page.locator(".trade-off:not([hidden]) .main-svg").first.bounding_box()["width"] <= 360
+        lines = watched.page.locator(".run:visible tbody td:first-child").evaluate_all(
+            "cells => cells.map((cell) => { const r = document.createRange(); r.selectNodeContents(cell);"
+            " return r.getClientRects().length; })"
+        )
+        assert set(lines) == {1}, "a table scrolls rather than break its words"
 
 
 def test_the_policy_refuses_what_gets_in(browser, file) -> None:

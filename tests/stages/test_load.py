@@ -18,6 +18,12 @@ def test_it_is_as_accurate_as_the_run_says(trained: tuple[RunStore, RunFolder], 
     assert not network.training
 
 
+def test_it_is_on_the_cpu_wherever_tensors_are_made(trained: tuple[RunStore, RunFolder]) -> None:
+    with torch.device("meta"):
+        network = load(trained[1])
+    assert {tensor.device.type for tensor in network.state_dict().values()} == {"cpu"}
+
+
 def test_weights_that_the_run_did_not_write_are_refused(store: RunStore) -> None:
     run = store.open("dense")
     run.weights.write_bytes(run.weights.read_bytes()[:-1] + b"\x01")

@@ -223,6 +223,7 @@ function step(by) {
   const { options, selectedIndex } = choose;
   choose.selectedIndex = (selectedIndex + by + options.length) % options.length;
   show(document.getElementById(`run-${choose.value}`));
+  history.replaceState(null, "", `#run-${choose.value}`); // else a link to the run left behind leads nowhere
 }
 
 if (runs.length) {
