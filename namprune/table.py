@@ -77,3 +77,8 @@ def points(gain: float | None) -> str:
 def times(ratio: float | None) -> str:
     """A ratio as a factor: `0.52x`."""
     return MISSING if ratio is None else f"{ratio:.2f}x"
+
+
+def minute(created: str) -> str:
+    """ISO 8601 without seconds and zone."""
+    return created[:16].replace("T", " ")

@@ -74,7 +74,6 @@ def taken_in(
 
     Raises:
         UserError: no weights, weights that are not the network's, or a run beside it.
-        DataError: too few pictures to prune by the recipe.
     """
     if run is not None or dry_run:
         raise UserError(
@@ -91,4 +90,4 @@ def taken_in(
     from namprune.stages.train import train
 
     dense = store.free_name(f"{name[:58]}-dense") if name else None
-    return store.open(train(checked, store=store, name=dense, to_prune=True).name), checked
+    return store.open(train(checked, store=store, name=dense).name), checked

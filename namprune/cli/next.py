@@ -2,11 +2,15 @@
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 from namprune import console
 from namprune.cli.options import RUNS
+from namprune.errors import RunError
+from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
 
 
@@ -29,17 +33,16 @@ def suggest_again(*, without: str) -> None:
 
 def suggest_for_newest(store: RunStore) -> None:
     """The same for the run that was finished last, or a first run where none was begun."""
-    folders = store.folders()
-    finished = [(folder.result().created, folder.name) for folder in folders if folder.state() == "finished"]
-    if finished:
-        suggest_for(store.open(max(finished)[1]), store=store)
-    elif not folders:
+    newest = max(_results(store), key=lambda result: result.created, default=None)
+    if newest is not None:
+        suggest_for(store.open(newest.name), store=store)
+    elif not store.folders():
         suggest("train", "--recipe", "quickstart", runs=store.root)
 
 
 def _step(run: RunFolder, store: RunStore) -> tuple[str, ...]:
     result = run.result()
-    if result.kind == "train" and not _has_child(run, store):
+    if result.kind == "train" and all(other.parent != run.name for other in _results(store)):
         return "prune", run.name
     if result.kind == "prune" and find_spec("onnxscript") is not None:
         exported = any(export.format == "onnx" for export in run.exports())
@@ -47,6 +50,8 @@ def _step(run: RunFolder, store: RunStore) -> tuple[str, ...]:
     return ("report",)
 
 
-def _has_child(run: RunFolder, store: RunStore) -> bool:
-    finished = (folder.result() for folder in store.folders() if folder.state() == "finished")
-    return any(result.parent == run.name for result in finished)
+def _results(store: RunStore) -> Iterator[RunResult]:
+    """Of the finished runs."""
+    for folder in store.folders():
+        with suppress(RunError):
+            yield folder.result()

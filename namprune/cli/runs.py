@@ -10,9 +10,10 @@ from namprune.cli.next import suggest_for, suggest_for_newest
 from namprune.cli.options import RUNS, AsJson, RunName, Runs
 from namprune.cli.outcome import stages_table
 from namprune.errors import RunError
+from namprune.report.summary import short
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
-from namprune.table import MISSING, Table, duration, percent, quantity
+from namprune.table import MISSING, Table, counted, duration, minute, percent, quantity
 
 runs_app = typer.Typer(help="List the runs, or show one.", invoke_without_command=True)
 
@@ -90,23 +91,18 @@ def _finished(result: RunResult) -> tuple[str, ...]:
         result.name,
         "finished",
         result.kind,
-        f"{result.model}, {result.attention.partition(' (')[0]}",
-        _minute(result.created),
+        f"{result.model}, {short(result.attention)}",
+        minute(result.created),
         percent(test.top1 if test else None),
         quantity(result.final.complexity.macs),
     )
-
-
-def _minute(created: str) -> str:
-    """ISO 8601 without seconds and zone."""
-    return created[:16].replace("T", " ")
 
 
 def _particulars(result: RunResult) -> Table:
     cut = result.cut
     pairs = {
         "kind": result.kind,
-        "created": f"{_minute(result.created)} UTC",
+        "created": f"{minute(result.created)} UTC",
         "parent": result.parent or MISSING,
         "dense ancestor": result.dense or MISSING,
         "network": f"{result.model}, attention {result.attention}",
@@ -116,7 +112,7 @@ def _particulars(result: RunResult) -> Table:
         "cut": f"{cut.aim} {cut.criterion} {cut.scope}" if cut else MISSING,
         "channels": f"{cut.channels_before} to {cut.channels_after}" if cut else MISSING,
         "left alone": "; ".join(f"{layer} ({why})" for layer, why in cut.skipped.items()) if cut else MISSING,
-        "device": f"{result.environment.device}, threads: {result.environment.threads}",
+        "device": f"{result.environment.device}, {counted(result.environment.threads, 'thread')}",
         "versions": ", ".join(f"{name} {version}" for name, version in result.environment.versions.items()),
         "recipe digest": result.recipe_digest,
         "data digest": result.data_digest,

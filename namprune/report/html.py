@@ -25,6 +25,7 @@ from namprune.report.details import RunDetail
 from namprune.report.formats import Report
 from namprune.report.tradeoff import Plane
 from namprune.report.tradeoff_plot import cost_name, remarks, trade_off
+from namprune.report.verdict import RULE, verdicts
 from namprune.table import Table
 
 Data: TypeAlias = dict[str, dict[str, Any]]
@@ -74,8 +75,8 @@ def to_html(report: Report, planes: tuple[Plane, ...], details: tuple[RunDetail,
     groups = _groups(planes, data)
     runs = _runs(report, details, data)
     scripts = {"plotly": _plotly(), "page": Markup(_part("page.js")), "early": Markup(EARLY)}  # noqa: S704
-    rule, verdicts = sections.verdicts(report.rows)
-    tones = [verdict.tone for found in verdicts.values() for verdict in found]
+    found = verdicts(report.rows)
+    stands = [verdict.stands for verdict in found]
     return _template().render(
         generator=f"namprune {version('namprune')}",
         policy=_policy(scripts.values()),
@@ -86,9 +87,9 @@ def to_html(report: Report, planes: tuple[Plane, ...], details: tuple[RunDetail,
         groups=groups,
         runs=runs,
         places={run.detail.result.name: place for place, run in enumerate(runs)},
-        rule=rule,
-        verdicts=verdicts,
-        tones={tone: tones.count(tone) for tone in ("ahead", "level", "behind")},
+        rule=RULE,
+        verdicts=sections.by_place(found),
+        tones={tone: stands.count(tone) for tone in ("ahead", "level", "behind")},
         grid=sections.experiments(report),
         files=sections.shipped(report),
         subjects=sorted({f"{row.model} on {row.data}" for row in report.rows}),

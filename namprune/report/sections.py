@@ -10,16 +10,14 @@ from namprune.report.files import ShippedFile
 from namprune.report.formats import CONVENTIONS, Report, to_tables
 from namprune.report.palette import colour
 from namprune.report.summary import Row, short
-from namprune.report.verdict import sentences
+from namprune.report.verdict import Verdict
 from namprune.result import Complexity, Cut, EpochRecord, Measurement, RunResult, Timing
-from namprune.table import Table, counted, percent, quantity, times, worded
+from namprune.table import Table, counted, duration, minute, percent, quantity, times, worded
 
 Facts = tuple[tuple[str, str], ...]
 
 SHARED = 2
 """The first so many columns of the experiments are said once where all rows have the same in them."""
-
-_TONES = {" is ahead of ": "ahead", " is behind ": "behind", " is within the spread of ": "level"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +51,6 @@ class Grid:
     """What all rows have in common."""
     rows: tuple[GridRow, ...]
     note: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """A sentence without what those of its place have in common, and whether NAM is ahead in it, behind or level."""
-
-    text: str
-    tone: str
 
 
 def experiments(report: Report) -> Grid:
@@ -107,15 +97,12 @@ def shipped(report: Report) -> Grid | None:
     return Grid(columns=table.columns, words=table.text_columns, shared=(), rows=rows, note=table.notes[0])
 
 
-def verdicts(rows: Sequence[Row]) -> tuple[str, Mapping[str, Sequence[Verdict]]]:
-    """The rule of the comparison, empty where there is none, and the sentences by the place that they speak of."""
-    rule, *found = sentences(rows) or ("",)
+def by_place(found: Sequence[Verdict]) -> Mapping[str, Sequence[Verdict]]:
+    """The verdicts of each operating point together."""
     places: dict[str, list[Verdict]] = defaultdict(list)
-    for sentence in found:
-        place, _, text = sentence.partition(": ")
-        tone = next((tone for words, tone in _TONES.items() if words in text), "")
-        places[place].append(Verdict(text=text, tone=tone))
-    return rule, places
+    for verdict in found:
+        places[verdict.place].append(verdict)
+    return places
 
 
 def headline(result: RunResult) -> tuple[tuple[str, str, str], ...]:
@@ -176,8 +163,8 @@ def origin_facts(result: RunResult) -> Facts:
     """Where a run was made, of what, and when."""
     made = result.environment
     return (
-        ("Finished", when(result.created)),
-        ("Took", f"{result.seconds / 60:.1f} min, {result.images_per_second:,.0f} pictures/s"),
+        ("Finished", f"{minute(result.created)} UTC"),
+        ("Took", f"{duration(result.seconds)} at {result.images_per_second:,.0f} pictures/s"),
         ("Seed", str(result.seed)),
         (
             "Machine",
@@ -234,11 +221,6 @@ def sensitivity_table(found: SensitivityMap) -> Table:
         (layer, *(f"{points:.2f}" for points in lost)) for layer, lost in zip(found.layers, found.points, strict=True)
     )
     return Table("Sensitivity", columns=("Layer", *(f"{100 * r:g} %" for r in found.ratios)), rows=tuple(rows))
-
-
-def when(created: str) -> str:
-    """ISO 8601 to the minute."""
-    return created[:16].replace("T", " ") + " UTC"
 
 
 def _costs(first: Complexity, final: Complexity) -> tuple[tuple[int, int], ...]:

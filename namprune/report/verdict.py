@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from namprune.report.summary import Row, short
 from namprune.table import times
@@ -28,13 +29,29 @@ Contender: TypeAlias = tuple[str, ...]
 """What tells the rows of one point apart: attention, and at a MACs target how the cut was made."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A sentence at one operating point."""
+
+    place: str
+    """Network, data and cut."""
+    text: str
+    stands: Literal["ahead", "level", "behind"] | None = None
+    """How NAM does in it; None where nothing is compared with NAM, or too few seeds are there to tell."""
+
+
 def sentences(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The rule, then at each operating point one verdict per rival of NAM and one cost per attention; or nothing."""
+    """The rule, then each verdict with its place; or nothing."""
+    found = verdicts(rows)
+    return (RULE, *(f"{verdict.place}: {verdict.text}" for verdict in found)) if found else ()
+
+
+def verdicts(rows: Sequence[Row]) -> tuple[Verdict, ...]:
+    """At each operating point one per rival of NAM and one cost per attention."""
     points: dict[Point, dict[Contender, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         points[_point(row)][_contender(row)].append(row)
-    found = [line for point in points.values() for line in _at(point)]
-    return (RULE, *found) if found else ()
+    return tuple(verdict for point in points.values() for verdict in _at(point))
 
 
 def _point(row: Row) -> Point:
@@ -48,8 +65,8 @@ def _contender(row: Row) -> Contender:
     return (row.attention, row.kind, str(row.criterion), str(row.scope))
 
 
-def _at(point: Mapping[Contender, Sequence[Row]]) -> Iterator[str]:
-    """Sentences at one operating point, given its rows by contender."""
+def _at(point: Mapping[Contender, Sequence[Row]]) -> Iterator[Verdict]:
+    """Those at one operating point, given its rows by contender."""
     rows = [alike[0] for alike in point.values() if len(alike) == 1]
     plain = next((row for row in rows if short(row.attention) == "none"), None)
     for nam in _leaders(rows):
@@ -61,8 +78,8 @@ def _at(point: Mapping[Contender, Sequence[Row]]) -> Iterator[str]:
         yield from (_cost(row, plain) for row in rows if row is not plain)
     for alike in point.values():
         if len(alike) > 1 and len(point) > 1:
-            who = f"{_place(alike[0])}: {alike[0].attention}"
-            yield f"{who} is not compared, there are runs of {len(alike)} recipes: name some."
+            said = f"{alike[0].attention} is not compared, there are runs of {len(alike)} recipes: name some."
+            yield Verdict(place=_place(alike[0]), text=said)
 
 
 def _leaders(rows: Sequence[Row]) -> Sequence[Row]:
@@ -72,20 +89,22 @@ def _leaders(rows: Sequence[Row]) -> Sequence[Row]:
     return [row for row in own if row.scope == "global"] or own
 
 
-def _verdict(nam: Row, rival: Row) -> str:
+def _verdict(nam: Row, rival: Row) -> Verdict:
     ours, theirs = (dict(zip(row.seeds, row.top1s, strict=True)) for row in (nam, rival))
     differences = [100 * (ours[seed] - theirs[seed]) for seed in nam.seeds if seed in theirs]
     mean, n = fmean(differences), len(differences)
-    at_cost = f"at {times(nam.macs / rival.macs)} its MACs"
-    head = f"{_place(nam)}: {nam.attention}"
+    place, other, at_cost = _place(nam), _rival(nam, rival), f"at {times(nam.macs / rival.macs)} its MACs"
     if n < LEAST_SEEDS:
         seeds = "one seed" if n == 1 else f"{n} seeds"
-        return f"{head} against {_rival(nam, rival)}: {mean:+.2f} points, {at_cost}, but {seeds} cannot tell."
+        said = f"{nam.attention} against {other}: {mean:+.2f} points, {at_cost}, but {seeds} cannot tell."
+        return Verdict(place=place, text=said)
     spread = stdev(differences)
     paired = f"{mean:+.2f} points (n = {n}, SD {spread:.2f}), {at_cost}"
     if abs(mean) <= spread:
-        return f"{head} is within the spread of {_rival(nam, rival)}: {paired}."
-    return f"{head} is {'ahead of' if mean > 0 else 'behind'} {_rival(nam, rival)}: {paired}."
+        return Verdict(place=place, text=f"{nam.attention} is within the spread of {other}: {paired}.", stands="level")
+    if mean > 0:
+        return Verdict(place=place, text=f"{nam.attention} is ahead of {other}: {paired}.", stands="ahead")
+    return Verdict(place=place, text=f"{nam.attention} is behind {other}: {paired}.", stands="behind")
 
 
 def _rival(nam: Row, rival: Row) -> str:
@@ -97,7 +116,7 @@ def _rival(nam: Row, rival: Row) -> str:
     return f"{name} from scratch" if rival.kind == "scratch" else name
 
 
-def _cost(row: Row, plain: Row) -> str:
+def _cost(row: Row, plain: Row) -> Verdict:
     """Cost of a dense network beside the plain one; latencies only where one device took both."""
     parts = [f"parameters {_increase(row.params, plain.params)}", f"MACs {_increase(row.macs, plain.macs)}"]
     if row.devices == plain.devices:
@@ -106,7 +125,7 @@ def _cost(row: Row, plain: Row) -> str:
             if other := base.get(timed.batch):
                 mark = "~" if timed.noisy or other.noisy else ""
                 parts.append(f"latency b{timed.batch} {mark}{times(timed.seconds / other.seconds)}")
-    return f"{_place(row)}: {row.attention} costs over the plain network: {', '.join(parts)}."
+    return Verdict(place=_place(row), text=f"{row.attention} costs over the plain network: {', '.join(parts)}.")
 
 
 def _increase(value: float, base: float) -> str:

@@ -16,7 +16,6 @@ from namprune.recipe.schema import PruneSection, Recipe
 from namprune.result import Cut
 from namprune.runs import RunFolder
 from namprune.stages.goal import build_goal, multiple
-from namprune.stages.network import check_batch
 from namprune.stages.sensitivity import sensitivity_of
 from namprune.table import quantity, worded
 
@@ -34,13 +33,6 @@ class Planned:
 def reads_pictures(section: PruneSection) -> bool:
     """Whether deciding takes pictures."""
     return needs_batches(section.criterion) or section.max_drop is not None or section.scope == "sensitivity"
-
-
-def check_batches(data: Data, recipe: Recipe) -> None:
-    """Raise DataError where a cut and what repairs it take batches of fine-tuning, and there is not one."""
-    section = recipe.prune
-    if recipe.finetune.epochs or section.recalibrate or section.compensate or reads_pictures(section):
-        check_batch(data, batch_size=recipe.finetune.batch_size, section="finetune")
 
 
 def plan_cut(

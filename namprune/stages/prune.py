@@ -17,7 +17,6 @@ from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
 from namprune.stages.cutting import (
     Planned,
-    check_batches,
     cut_record,
     joined,
     make_cut,
@@ -79,7 +78,8 @@ def prune(parent: RunFolder, recipe: Recipe, *, store: RunStore, name: str | Non
     origin = checked(parent, recipe)
     device = pick_device(recipe.runtime.device)
     data = _pictures_of(origin, recipe, device)
-    check_batches(data, recipe)
+    if recipe.finetune.epochs or recipe.prune.recalibrate or recipe.prune.compensate or reads_pictures(recipe.prune):
+        check_batch(data, batch_size=recipe.finetune.batch_size, section="finetune")
     start = begun(recipe, data, device, kind="prune", parent=parent)
     with signals.at_once(on=False):  # from here on there is something to go on with
         run = store.create(name, recipe=dump_recipe(recipe), start=start)

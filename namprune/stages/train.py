@@ -14,7 +14,7 @@ from namprune.recipe.schema import Recipe
 from namprune.result import RunResult
 from namprune.runs import RunFolder, RunStore
 from namprune.sparsity import build_penalty, gamma_spread
-from namprune.stages.cutting import check_batches, cut_record
+from namprune.stages.cutting import cut_record
 from namprune.stages.logbook import finish, follow
 from namprune.stages.network import check_batch, describe_attention, mean_speed, measured, placed, timings, utc_now
 from namprune.stages.speed import say_price
@@ -24,11 +24,10 @@ from namprune.table import quantity
 from namprune.training import penalty_travel
 
 
-def train(recipe: Recipe, *, store: RunStore, name: str | None = None, to_prune: bool = False) -> RunResult:
+def train(recipe: Recipe, *, store: RunStore, name: str | None = None) -> RunResult:
     """Train, measure and save; the run folder is complete when this returns. The last epoch counts.
 
-    Without epochs a network from elsewhere is measured and saved as its weights are. `to_prune` says that pruning by
-    the same recipe follows: that there are pictures enough for it is looked at first, too.
+    Without epochs a network from elsewhere is measured and saved as its weights are.
 
     Raises:
         DataError: the pictures are missing or unusable; nothing has been written.
@@ -43,8 +42,6 @@ def train(recipe: Recipe, *, store: RunStore, name: str | None = None, to_prune:
         data = build_data(recipe.data, device=device, channels_last=recipe.runtime.channels_last)
     if recipe.train.epochs:
         check_batch(data, batch_size=recipe.train.batch_size, section="train")
-    if to_prune:
-        check_batches(data, recipe)
     model = build_model(recipe, classes=len(data.classes), input_shape=data.input_shape, pretrained=True)
     console.detail(f"{stem}: {quantity(sum(one.numel() for one in model.parameters()))} parameters")
     if recipe.sparsity.remove_every:  # looks for what is to stay before the time is spent

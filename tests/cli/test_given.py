@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from namprune import accuracy, build_data, load_recipe
 from namprune.cli import app
 from namprune.cli.overrides import resolve
-from namprune.errors import DataError, UserError
+from namprune.errors import UserError
 
 run = CliRunner().invoke
 
@@ -98,9 +98,3 @@ def test_weights_of_other_classes_are_refused_and_nothing_is_left(here) -> None:
     with pytest.raises(UserError, match="the weights know 7 classes, the pictures have 10"):
         run(app, [*ARGUMENTS[:4], "seven.safetensors", *ARGUMENTS[5:], *SETS], catch_exceptions=False)
     assert not (here / "runs").exists() or [*(here / "runs").iterdir()] == []
-
-
-def test_too_few_pictures_to_prune_by_are_found_before_a_run_is_made(here) -> None:
-    with pytest.raises(DataError, match=r"finetune\.batch_size: 4096 is more than the \d+ training pictures"):
-        run(app, [*ARGUMENTS, *SETS, "--set", "finetune.batch_size=4096"], catch_exceptions=False)
-    assert not (here / "runs").exists()

@@ -75,7 +75,8 @@ def test_a_file_s_weights_are_taken_exactly(file, name, wrap, options) -> None:
 def test_without_pretrained_the_weights_are_not_looked_at() -> None:
     text = f"data: {{name: digits}}\nmodel: {{source: torchvision, name: {NAME}, weights: gone.pth}}\n"
     recipe = parse_recipe(text + "train: {epochs: 1}\nfinetune: {epochs: 0}", source="x")
-    build_model(recipe, classes=5, input_shape=INPUT)
+    model = build_model(recipe, classes=5, input_shape=INPUT)
+    assert model.eval()(torch.zeros(1, *INPUT)).shape == (1, 5)
 
 
 def test_half_precision_is_widened_and_missing_counts_are_no_fault(file) -> None:

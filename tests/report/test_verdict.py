@@ -6,7 +6,7 @@ import json
 import pytest
 
 from namprune.report import Report, collect, summarise, to_csv, to_json, to_markdown, to_tables
-from namprune.report.verdict import RULE, sentences
+from namprune.report.verdict import RULE, sentences, verdicts
 from namprune.result import Latency, Timing
 
 
@@ -21,7 +21,9 @@ def save_seeds(save, make_result):
 
     def make(attention, top1s, **changes):
         runs = [
-            make_result(f"{attention}-{seed}", attention=attention, seed=seed, top1=top1, recipe_digest=attention)
+            make_result(
+                f"{attention}-{seed}", attention=attention, seed=seed, top1=top1, recipe_digest=attention, **changes
+            )
             for seed, top1 in top1s.items()
         ]
         for run in runs:
@@ -55,6 +57,18 @@ def test_a_verdict_pairs_the_seeds(say, save_seeds, nam, se, verdict) -> None:
     save_seeds("nam", dict(enumerate(nam)))
     save_seeds("se", dict(enumerate(se)))
     assert say() == (RULE, f"resnet20 on CIFAR-10 (JPEG), dense: {verdict}")
+
+
+@pytest.mark.parametrize(
+    ("nam", "stands"),
+    [((0.95, 0.96, 0.97), "ahead"), ((0.90, 0.94, 0.92), "level"), ((0.8, 0.81, 0.82), "behind"), ((0.95,), None)],
+)
+def test_how_nam_stands_is_said_beside_a_place_of_any_name(save_seeds, store, nam, stands) -> None:
+    for attention, top1s in (("nam", nam), ("se", (0.91, 0.92, 0.93))):
+        save_seeds(attention, dict(enumerate(top1s)), model="a: b is ahead of c")
+    (verdict,) = verdicts(summarise(collect(store)))
+    assert (verdict.place, verdict.stands) == ("a: b is ahead of c on CIFAR-10 (JPEG), dense", stands)
+    assert verdict.text.startswith("nam ")
 
 
 def test_only_common_seeds_are_paired(say, save_seeds) -> None:
